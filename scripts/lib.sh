@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# What the other scripts share: where things are, and how to say so.
+
+# shellcheck disable=SC2034  # used by the scripts that source this file
+CFTCP_TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CFTCP_CACHE=${CFTCP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cftcp}
+CFTCP_PYTHON=/usr/bin/python3
+
+# All progress goes to stderr: stdout belongs to the result.
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# Print the comment block at the head of the script as its help.
+usage() { sed -n '/^# Usage/,/^[^#]\|^$/s/^# \{0,1\}//p' "$0"; }
+
+# The newest 6.1 kernel image of Debian's that is installed, or nothing.
+debian_image() {
+	find /boot -maxdepth 1 -name 'vmlinuz-6.1.*-amd64' 2>/dev/null |
+		sort -V | tail -n 1
+}
+
+# Its release name, for which headers are installed as well.
+debian_release() {
+	local image
+	image=$(debian_image)
+	printf '%s\n' "${image#/boot/vmlinuz-}"
+}
+
+# The unpacked part of linux-source-6.1 that the selftests and lint use.
+kernel_source() { printf '%s\n' "$CFTCP_CACHE/linux-source"; }
+
+# The directory with the debug kernel that belongs to this configuration.
+debug_kernel_dir() {
+	local key
+	key=$({ dpkg-query -W -f '${Version}' linux-source-6.1
+		cat "$CFTCP_TREE/selftests/debug.config"
+	} | sha256sum | cut -c1-16)
+	printf '%s\n' "$CFTCP_CACHE/debug-kernel-$key"
+}
