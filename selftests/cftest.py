@@ -1177,7 +1177,7 @@ class Peer:
         """Open to a listening port."""
         self.dut_port = port
         self.send("S")
-        answer = self.expect("SA", ack=1, what="handshake:")
+        answer = self.expect("SA", ack=self.nxt, what="handshake:")
         self.peer_opts, self.peer_win = answer.opts, answer.win
         self.send("A")
 
@@ -1272,6 +1272,14 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
+def read_exactly(sock, size):
+    """Read that many octets, or up to EOF."""
+    data = b""
+    while len(data) < size and (part := sock.recv(size - len(data))):
+        data += part
+    return data
+
+
 def read_digest(sock):
     """(size, sha256) of all up to EOF, without keeping it."""
     size, sha = 0, hashlib.sha256()
@@ -1284,6 +1292,15 @@ def read_digest(sock):
 # --- tracepoints ------------------------------------------------------------
 
 TRACING = "/sys/kernel/tracing"
+
+
+def _rfc_name(state):
+    """FIN-WAIT-1 for what a tracepoint calls TCP_FIN_WAIT1 or 4."""
+    if state.isdigit():
+        return STATES[int(state)]
+    name = state.removeprefix("TCP_").replace("_", "-")
+    name = name.replace("WAIT1", "WAIT-1").replace("WAIT2", "WAIT-2")
+    return "CLOSED" if name == "CLOSE" else name
 
 
 class Trace:
@@ -1308,6 +1325,16 @@ class Trace:
         with open(self.path + "/trace") as file:
             lines = [x for x in file if not x.startswith("#")]
         return [self._parse(line) for line in lines if ": " in line]
+
+    def states(self, lport, rport):
+        """The states that one connection of cftcp's went to, in order."""
+        ports = str(lport), str(rport)
+        return [
+            _rfc_name(fields["newstate"])
+            for _, event, fields in self.events()
+            if event == "cftcp_state"
+            and (fields["sport"], fields["dport"]) == ports
+        ]
 
     @staticmethod
     def _parse(line):
