@@ -118,7 +118,8 @@ def _overdue(*_):
 def _where(error):
     """The line of the test itself that failed, not of a helper in here."""
     frames = traceback.extract_tb(error.__traceback__)
-    frames = [f for f in frames if f.filename != __file__] or frames
+    here = sys.argv[0]
+    frames = [f for f in frames if f.filename.endswith(here[1:])] or frames
     frame = frames[-1]
     return f"{os.path.basename(frame.filename)}:{frame.lineno}: {frame.line}"
 
@@ -435,6 +436,18 @@ class Namespace:
             wait_for(there, timeout, "state")
         except Failure:
             fail(f"{self.name}: wanted {state}, saw {' then '.join(seen)}")
+
+    def gone_after(self, since, expected, lport, rport=None):
+        """How many ms after `since` (time_ns) a connection left the table.
+
+        Looks rarely at first and often near the expected time (ms)."""
+        while self.state(lport, rport) != "CLOSED":
+            passed = (time.time_ns() - since) / 1e6
+            if passed > expected * 1.5 + 2000 * SLOW:
+                fail(f"still {self.state(lport, rport)} after {passed:.0f} ms")
+            rest = expected * 0.97 - passed
+            time.sleep(rest / 1000 if rest > 0 else min(expected / 2e6, 0.05))
+        return (time.time_ns() - since) / 1e6
 
     def counters(self):
         """The counters of /proc/net/cftcp_stat."""
