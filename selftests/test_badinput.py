@@ -7,68 +7,10 @@ import socket
 import struct
 
 import cftest as t
+from reach import EACH, OPENING, SYNCHRONIZED, reach, state_of
 
 QUIET = 60 if t.DEBUG else 15  # ms
-OPENING = "LISTEN", "SYN-SENT", "SYN-RECEIVED"
-SYNCHRONIZED = (
-    "ESTABLISHED",
-    "FIN-WAIT-1",
-    "FIN-WAIT-2",
-    "CLOSE-WAIT",
-    "CLOSING",
-    "LAST-ACK",
-    "TIME-WAIT",
-)
-STATES = OPENING + SYNCHRONIZED
 WINDOWED = ("SYN-RECEIVED",) + SYNCHRONIZED
-EACH = {state: state for state in STATES}
-
-
-def reach(state, **options):
-    """(our socket, hand-made peer) in that state, with no timer near."""
-    net = t.net()
-    net.a.tune(rto_min_ms=60000, rto_init_ms=60000, msl_ms=300000)
-    if state in OPENING:
-        peer = t.Peer(net, **options)
-        if state == "SYN-SENT":
-            ours = net.a.sock()
-            ours.setblocking(False)
-            ours.connect_ex((peer.address, peer.port))
-            peer.dut_port = peer.expect("S").sport
-            peer.rcv = 1
-            return ours, peer
-        ours = net.a.listener()
-        peer.dut_port = ours.getsockname()[1]
-        if state == "SYN-RECEIVED":
-            peer.send("S")
-            peer.expect("SA")
-        return ours, peer
-    ours, peer = t.with_peer(
-        net, random.choice(("active", "passive")), **options
-    )
-    if state in ("CLOSE-WAIT", "LAST-ACK"):
-        peer.send("FA")
-        peer.expect("A", ack=2)
-    if state not in ("ESTABLISHED", "CLOSE-WAIT"):
-        ours.shutdown(socket.SHUT_WR)
-        peer.expect("FA")
-    if state == "CLOSING":
-        peer.send("FA", ack=1)
-        peer.expect("A", ack=2)
-    if state in ("FIN-WAIT-2", "TIME-WAIT"):
-        peer.send("A")
-    if state == "TIME-WAIT":
-        peer.send("FA")
-        peer.expect("A", ack=2)
-    net.a.wait_state(state, peer.dut_port, peer.port)
-    return ours, peer
-
-
-def state_of(peer, state):
-    if state == "LISTEN":
-        rows = [r for r in t.net().a.table() if r.lport == peer.dut_port]
-        return rows[0].state if rows else "CLOSED"
-    return t.net().a.state(peer.dut_port, peer.port)
 
 
 def dropped(counters):
@@ -518,7 +460,8 @@ def fuzz(state):
             if ours:
                 ours.close()
                 peer.close()
-            ours, peer = reach(state, **options)
+            role = rnd.choice(("active", "passive"))
+            ours, peer = reach(state, role=role, **options)
             born += 1
         segment = random_segment(rnd, peer)
         peer.frame(
@@ -560,7 +503,7 @@ def fuzz_leaves_nothing():
         return now["Sockets"] == now["Requests"] == now["Orphans"] == 0
 
     t.net().a.tune(orphan_timeout_ms=100)
-    t.wait_for(clean, 120, "no socket left")
+    t.wait_for(clean, 300, "no socket left")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,291 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Two stacks, one port space: a port that one owns is not the other's."""
+import errno
+import itertools
+import socket
+
+import cftest as t
+
+ANY, ONE, TWO = "0.0.0.0", "127.0.0.1", "127.0.0.2"
+STACKS = {
+    "cftcp then stock": (t.DUT, t.STOCK),
+    "stock then cftcp": (t.STOCK, t.DUT),
+    "cftcp then cftcp": (t.DUT, t.DUT),
+}
+OVERLAPS = {
+    f"{name} {x} {y}": protos + (x, y)
+    for name, protos in STACKS.items()
+    for x, y in ((ONE, ONE), (ANY, ANY), (ONE, ANY), (ANY, ONE))
+}
+
+
+def sock(ns, proto, reuse=False):
+    made = ns.sock(proto)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+    return made
+
+
+def bound(ns, proto, address=ANY, port=0, reuse=False, listen=False):
+    made = sock(ns, proto, reuse)
+    made.bind((address, port))
+    if listen:
+        made.listen()
+    return made
+
+
+def port_of(made):
+    return made.getsockname()[1]
+
+
+def in_use(ns, proto, address, port, reuse=False):
+    with t.fails_with(errno.EADDRINUSE):
+        bound(ns, proto, address, port, reuse)
+
+
+def becomes_free(ns, proto, address, port):
+    """The reservation goes a moment after its last user."""
+
+    def free():
+        try:
+            bound(ns, proto, address, port).close()
+        except OSError as error:
+            t.equal(error.errno, errno.EADDRINUSE)
+            return False
+        return True
+
+    t.wait_for(free, 5, f"{address}:{port} free for {proto}")
+
+
+@t.test("section-2", "L-73", cases=OVERLAPS)
+def bind_conflicts(first, second, x, y):
+    ns = t.own_net().a
+    for listen in False, True:
+        held = bound(ns, first, x, listen=listen)
+        in_use(ns, second, y, port_of(held))
+        port = port_of(held)
+        held.close()
+        becomes_free(ns, second, y, port)
+
+
+@t.test("section-2", "L-73", cases=OVERLAPS)
+def reuseaddr_does_not_share_a_listener(first, second, x, y):
+    ns = t.own_net().a
+    held = bound(ns, first, x, reuse=True, listen=True)
+    in_use(ns, second, y, port_of(held), reuse=True)
+
+
+@t.test("section-2", cases={n: p for n, p in STACKS.items()})
+def other_addresses_are_free(first, second):
+    ns = t.own_net().a
+    held = bound(ns, first, ONE, listen=True)
+    other = bound(ns, second, TWO, port_of(held), listen=True)
+    client = ns.sock(first)
+    client.connect(held.getsockname())
+    held.accept()[0].close()
+    client = ns.sock(second)
+    client.connect(other.getsockname())
+    other.accept()[0].close()
+
+
+@t.test("section-2", "L-73")
+def reuseaddr_within_cftcp():
+    ns = t.own_net().a
+    one = bound(ns, t.DUT, ANY, reuse=True)
+    two = bound(ns, t.DUT, ANY, port_of(one), reuse=True)
+    in_use(ns, t.DUT, ANY, port_of(one))
+    one.listen()
+    with t.fails_with(errno.EADDRINUSE):
+        two.listen()
+
+
+@t.test("section-2")
+def other_namespaces_are_free():
+    net = t.own_net()
+    held = bound(net.a, t.DUT, ANY, listen=True)
+    bound(net.b, t.STOCK, ANY, port_of(held), listen=True)
+    bound(net.b, t.DUT, ANY).close()
+
+
+@t.test("section-2", "L-73")
+def connections_hold_their_port():
+    net = t.own_net()
+    for ns, proto in ((net.a, t.DUT), (net.a, t.STOCK)):
+        client, server = t.connect(ns, net.b, proto)
+        other = t.DUT if proto == t.STOCK else t.STOCK
+        in_use(ns, other, ANY, port_of(client))
+        in_use(ns, other, net.a.address, port_of(client))
+    client, server = t.connect(net.b, net.a, t.STOCK, t.DUT)
+    in_use(net.a, t.STOCK, ANY, port_of(server))  # an accepted one as well
+    in_use(net.a, t.STOCK, ANY, port_of(server), reuse=True)
+    client.close()
+    t.equal(server.recv(1), b"", "EOF")
+    port = port_of(server)
+    server.close()
+    becomes_free(net.a, t.STOCK, ANY, port)
+
+
+@t.test("section-2", "L-73", "MUST-13", "MUST-41")
+def time_wait_holds_the_port():
+    net = t.own_net()
+    net.a.tune(msl_ms=3000)
+    if t.DUT == t.STOCK:
+        return
+    client, server = t.connect(net.a, net.b)
+    ends = t.ports(client)
+    client.close()
+    t.equal(server.recv(1), b"", "EOF")
+    server.close()
+    net.a.wait_state("TIME-WAIT", *ends)
+    in_use(net.a, t.STOCK, ANY, ends[0])
+    in_use(net.a, t.STOCK, ANY, ends[0], reuse=True)
+    in_use(net.a, t.DUT, ANY, ends[0])
+    listener = bound(net.a, t.DUT, ANY, ends[0], reuse=True, listen=True)
+    t.equal(net.a.state(*ends), "TIME-WAIT", "beside the listener")
+    listener.close()
+    in_use(net.a, t.DUT, ANY, ends[0])
+    net.a.wait_state("CLOSED", *ends, timeout=8)
+    becomes_free(net.a, t.STOCK, ANY, ends[0])
+
+
+@t.test("section-2", "MUST-13")
+def orphans_hold_the_port():
+    net = t.own_net()
+    client, server = t.connect(net.a, net.b)
+    ends = t.ports(client)
+    client.close()
+    net.a.wait_state("FIN-WAIT-2", *ends)
+    in_use(net.a, t.STOCK, ANY, ends[0])
+    t.linger(server, 1, 0)
+    server.close()
+    net.a.wait_state("CLOSED", *ends)
+    becomes_free(net.a, t.STOCK, ANY, ends[0])
+
+
+def small_range(ns, low=40000, high=40003):
+    ns.sysctl("ipv4.ip_local_port_range", f"{low} {high}")
+    return set(range(low, high + 1))
+
+
+@t.test("section-2", "R6056-1")
+def ephemeral_ports_stay_in_the_range():
+    net = t.own_net()
+    wanted = small_range(net.a)
+    taken = [bound(net.a, p) for p in (t.DUT, t.STOCK, t.DUT, t.STOCK)]
+    t.equal({port_of(s) for s in taken}, wanted, "ports chosen by bind")
+    for proto in t.DUT, t.STOCK:
+        with t.fails_with(errno.EADDRINUSE):
+            bound(net.a, proto)
+        with t.fails_with(errno.EADDRNOTAVAIL, errno.EADDRINUSE):
+            sock(net.a, proto).connect((net.b.address, 9))
+    listener = net.b.listener(t.STOCK)
+    free = port_of(taken[1])
+    taken[1].close()
+    client = sock(net.a, t.DUT)
+    client.connect((net.b.address, port_of(listener)))
+    t.equal(port_of(client), free, "the one that was left")
+
+
+@t.test("section-2", "R6056-1")
+def connect_chooses_free_ports():
+    net = t.own_net()
+    wanted = small_range(net.a)
+    listeners = [net.b.listener(t.STOCK) for _ in range(2)]
+    held = bound(net.a, t.STOCK)
+    wanted.discard(port_of(held))
+    for listener in listeners:  # another destination: ports may serve again
+        clients = [sock(net.a, t.DUT) for _ in range(3)]
+        for client in clients:
+            client.connect((net.b.address, port_of(listener)))
+        t.equal({port_of(c) for c in clients}, wanted, "ports")
+        with t.fails_with(errno.EADDRNOTAVAIL):
+            sock(net.a, t.DUT).connect((net.b.address, port_of(listener)))
+    with t.fails_with(errno.EADDRNOTAVAIL):
+        sock(net.a, t.STOCK).connect((net.b.address, port_of(listeners[0])))
+
+
+@t.test("section-2", "L-73", "L-51")
+def one_connection_a_4_tuple():
+    net = t.own_net()
+    listener = net.b.listener(t.STOCK)
+    one = bound(net.a, t.DUT, ANY, reuse=True)
+    two = bound(net.a, t.DUT, ANY, port_of(one), reuse=True)
+    one.connect((net.b.address, port_of(listener)))
+    with t.fails_with(errno.EADDRNOTAVAIL, errno.EADDRINUSE):
+        two.connect((net.b.address, port_of(listener)))
+    other = net.b.listener(t.STOCK)
+    three = bound(net.a, t.DUT, ANY, port_of(one), reuse=True)
+    three.connect((net.b.address, port_of(other)))
+    three.send(b"three")
+    t.equal(other.accept()[0].recv(9), b"three", "data")
+    one.send(b"one")
+    t.equal(listener.accept()[0].recv(9), b"one", "data")
+
+
+@t.test("R6056-1")
+def ephemeral_ports_are_not_in_order():
+    net = t.own_net()
+    listener = net.b.listener(t.STOCK)
+    seen = []
+    for _ in range(20):
+        client = sock(net.a, t.DUT)
+        client.connect((net.b.address, port_of(listener)))
+        seen.append(port_of(client))
+    steps = {b - a for a, b in itertools.pairwise(seen)}
+    t.check(len(steps) > 3, f"ports {seen}")
+    low, high = map(int, net.a.sysctl("ipv4.ip_local_port_range").split())
+    t.check(all(low <= p <= high for p in seen), f"ports {seen}")
+
+
+@t.test("section-2")
+def reserved_ports_are_not_chosen():
+    net = t.own_net()
+    wanted = small_range(net.a)
+    net.a.sysctl("ipv4.ip_local_reserved_ports", "40001")
+    listener = net.b.listener(t.STOCK)
+    seen = set()
+    for _ in range(3):
+        client = sock(net.a, t.DUT)
+        client.connect((net.b.address, port_of(listener)))
+        seen.add(port_of(client))
+    t.equal(seen, wanted - {40001}, "ports")
+
+
+@t.test("section-2", "MUST-44", "MUST-45")
+def segments_go_to_the_owner():
+    """Each stack serves the ports that it owns, both at once."""
+    net = t.own_net()
+    for proto in t.DUT, t.STOCK, t.DUT, t.STOCK:
+        listener = net.a.listener(proto)
+        client = net.b.sock(t.STOCK)
+        client.connect((net.a.address, port_of(listener)))
+        server = listener.accept()[0]
+        server.send(str(proto).encode())
+        t.equal(client.recv(9), str(proto).encode(), "data")
+    nobody = net.b.sock(t.STOCK)
+    port = port_of(listener)
+    listener.close()
+    server.close()
+    with t.fails_with(errno.ECONNREFUSED):
+        nobody.connect((net.a.address, port))
+
+
+@t.test("section-2", seconds=600)
+def nothing_is_left_of_many_ports():
+    net = t.own_net()
+    listener = net.b.listener(t.STOCK, backlog=1000)
+    before = net.a.counters()
+    for _ in range(3):
+        clients = [sock(net.a, t.DUT) for _ in range(20 if t.DEBUG else 150)]
+        for client in clients:
+            client.connect((net.b.address, port_of(listener)))
+            t.linger(client, 1, 0)
+            client.close()
+    if t.DUT == t.CFTCP:
+        t.wait_for(
+            lambda: net.a.counters()["Ports"] == before["Ports"], 5, "Ports"
+        )
+
+
+if __name__ == "__main__":
+    t.main()
