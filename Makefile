@@ -66,7 +66,6 @@ lint:
 
 clean:
 	rm -rf build cftcp.ko
-	@! test -e selftests/Makefile || $(MAKE) -s -C selftests clean
 
 help:
 	@echo 'make               build cftcp.ko for the running kernel (KDIR= for another)'
