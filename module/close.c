@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How a connection ends. fsm.c says what an event leads to; cftcp_event() does
+ * it. close(), shutdown() and ABORT raise the user's events here, segments and
+ * timeouts raise theirs in input.c and timer.c.
+ */
+#include <linux/tcp.h>
+#include <net/xfrm.h>
+
+#include "close.h"
+#include "input.h"
+#include "listen.h"
+#include "output.h"
+#include "port.h"
+#include "recovery.h"
+#include "segment.h"
+#include "timer.h"
+#include "timewait.h"
+#include "trace.h"
+
+void cftcp_sock_set_state(struct sock *sk, int state, const char *why)
+{
+	int old = sk->sk_state;
+
+	cftcp_assert_held(sk);
+	if (why)
+		trace_cftcp_state(&cftcp_sk(sk)->entry.key, old, state, why);
+	inet_sk_set_state(sk, state);
+}
+
+static void unhash(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	if (!cs->hashed)
+		return;
+	cs->hashed = 0;
+	cftcp_hash_remove(cftcp_sock_net(sk), &cs->entry);
+}
+
+void cftcp_destroy(struct sock *sk)
+{
+	WARN_ON_ONCE(sk->sk_state != TCP_CLOSE || !sock_flag(sk, SOCK_DEAD));
+	cftcp_purge_ofo(sk);
+	cftcp_port_put(sk);
+	sk_stream_kill_queues(sk);
+	xfrm_sk_free_policy(sk);
+	cftcp_sk(sk)->destroyed = 1;
+	if (cftcp_sk(sk)->orphaned) {
+		cftcp_sk(sk)->orphaned = 0;
+		atomic_dec(&cftcp_sock_net(sk)->orphans);
+	}
+	atomic_dec(&cftcp_sock_net(sk)->sockets);
+	sock_put(sk);
+}
+
+void cftcp_sock_done(struct sock *sk, int err, const char *why)
+{
+	cftcp_assert_held(sk);
+	if (sk->sk_state == TCP_CLOSE)
+		return;
+	cftcp_timer_stop_all(sk);
+	unhash(sk);
+	cftcp_sock_set_state(sk, TCP_CLOSE, why);
+	cftcp_purge_send(sk);
+	WRITE_ONCE(sk->sk_shutdown, SHUTDOWN_MASK);
+	if (err)
+		WRITE_ONCE(sk->sk_err, err);
+	if (sock_flag(sk, SOCK_DEAD)) {
+		cftcp_destroy(sk);
+		return;
+	}
+	if (err)
+		sk_error_report(sk);
+	sk->sk_state_change(sk);
+}
+
+int cftcp_sock_timeout_error(struct sock *sk)
+{
+	return READ_ONCE(sk->sk_err_soft) ?: ETIMEDOUT;
+}
+
+bool cftcp_sock_orphan_limit(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+
+	return atomic_read(&cn->orphans) > cftcp_sysctl(cn, max_orphans) ||
+	       (sk->sk_wmem_queued > SOCK_MIN_SNDBUF &&
+		sk_memory_allocated(sk) > sk_prot_mem_limits(sk, 2));
+}
+
+/*
+ * Actions of the table.
+ */
+
+/* The peer's FIN is next: RCV.NXT passes it, the reader finds the end. */
+static void do_eof(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	cs->fin_received = 1;
+	cs->rcv_nxt++;
+	WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | RCV_SHUTDOWN);
+	sock_set_flag(sk, SOCK_DONE);
+	if (sock_flag(sk, SOCK_DEAD))
+		return;
+	sk->sk_state_change(sk);
+	sk_wake_async(sk, SOCK_WAKE_WAITD, sk->sk_shutdown == SHUTDOWN_MASK ?
+		      POLL_HUP : POLL_IN);
+}
+
+static void do_fin(struct sock *sk)
+{
+	cftcp_queue_fin(sk);
+	cftcp_push(sk, CFTCP_PUSH_NAGLE);
+}
+
+static void do_rst_reply(struct sock *sk, struct sk_buff *skb)
+{
+	struct cftcp_segment seg;
+
+	cftcp_segment_parse(skb, &seg);
+	cftcp_reply_rst(cftcp_sock_net(sk), &seg);
+}
+
+/* The errno of a reset, by the state that it hit (RFC leaves it open). */
+static int reset_error(int state)
+{
+	return state == TCP_CLOSE_WAIT ? EPIPE : ECONNRESET;
+}
+
+/* What the user is told when the cell leads to CLOSED. */
+static int closing_error(struct sock *sk, u32 act, int old)
+{
+	if (act & CFTCP_DO_RESET)
+		return reset_error(old);
+	if (act & CFTCP_DO_TIMEDOUT)
+		return cftcp_sock_timeout_error(sk);
+	return 0;
+}
+
+/* In the order of CFTCP_ACTIONS. TEXT, HOLD, SOFT, DROP and the errnos of
+ * calls are the caller's part.
+ */
+static void act_on(struct sock *sk, u32 act, struct sk_buff *skb)
+{
+	if (act & CFTCP_DO_EOF)
+		do_eof(sk);
+	if (act & CFTCP_DO_FIN)
+		do_fin(sk);
+	if (act & CFTCP_DO_RST ||
+	    (act & CFTCP_DO_RST_NO_FIN && !cftcp_fin_sent(cftcp_sk(sk))))
+		cftcp_send_rst(sk);
+	if (act & CFTCP_DO_RST_REPLY && skb)
+		do_rst_reply(sk, skb);
+	if (act & CFTCP_DO_ACK)
+		cftcp_send_ack(sk);
+	if (act & CFTCP_DO_CHALLENGE)
+		cftcp_send_challenge(sk);
+	if (act & CFTCP_DO_REXMIT)
+		cftcp_recovery_rto(sk);
+	if (act & CFTCP_DO_PROBE)
+		cftcp_send_probe(sk);
+	if (act & CFTCP_DO_2MSL)
+		cftcp_time_wait_enter(sk);
+	if (act & CFTCP_DO_FW2)
+		cftcp_timer_fin_wait2(sk);
+	if (act & CFTCP_DO_WAKE)
+		sk->sk_state_change(sk);
+}
+
+static void abort_linger(struct sock *sk)
+{
+	cftcp_count(cftcp_sock_net(sk), AbortOnLinger);
+	cftcp_abort(sk, 0);
+}
+
+u32 cftcp_event(struct sock *sk, enum cftcp_event event, struct sk_buff *skb)
+{
+	struct cftcp_cell cell = cftcp_fsm(sk->sk_state, event);
+	const char *why = cftcp_event_id(event);
+	int old = sk->sk_state;
+
+	cftcp_assert_held(sk);
+	if (cell.act & CFTCP_DO_NA) {
+		DEBUG_NET_WARN_ON_ONCE(1);
+		return cell.act;
+	}
+	if (event == CFTCP_EV_RST_EXACT)
+		cftcp_count(cftcp_sock_net(sk), EstabResets);
+	/* CLOSED comes last: its actions still need the connection. */
+	if (cell.next != old && cell.next != TCP_CLOSE)
+		cftcp_sock_set_state(sk, cell.next, why);
+	act_on(sk, cell.act, skb);
+	if (cell.next == TCP_CLOSE && old != TCP_CLOSE)
+		cftcp_sock_done(sk, closing_error(sk, cell.act, old), why);
+	else if (cell.next == TCP_FIN_WAIT2 && old != TCP_FIN_WAIT2 &&
+		 sock_flag(sk, SOCK_DEAD) && cftcp_sk(sk)->linger2_ms < 0)
+		abort_linger(sk);
+	return cell.act;
+}
+
+/*
+ * The user's side.
+ */
+
+void cftcp_abort(struct sock *sk, int err)
+{
+	cftcp_assert_held(sk);
+	if (sk->sk_state == TCP_CLOSE)
+		return;
+	if (err)
+		WRITE_ONCE(sk->sk_err, err);
+	switch (sk->sk_state) {
+	case TCP_LISTEN:
+		cftcp_listen_stop(sk);
+		break;
+	case TCP_SYN_RECV:
+		cftcp_send_rst(sk);
+		fallthrough;
+	case TCP_SYN_SENT:
+		cftcp_sock_done(sk, err, "abort");
+		break;
+	default:
+		cftcp_event(sk, CFTCP_EV_ABORT, NULL);
+	}
+}
+
+void cftcp_shutdown(struct sock *sk, int how)
+{
+	if (!(how & SEND_SHUTDOWN))
+		return;
+	if (sk->sk_state == TCP_SYN_RECV)
+		cftcp_queue_fin(sk);	/* waits for ESTABLISHED: 3.10.4 */
+	else if (cftcp_fsm_covers(sk->sk_state))
+		cftcp_event(sk, CFTCP_EV_SHUTDOWN_WR, NULL);
+}
+
+/* Text that the user will never read: what was received says so to the peer
+ * by a RST (SHLD-3). A FIN is not text.
+ */
+static bool unread_text(const struct cftcp_sock *cs)
+{
+	struct sk_buff *skb;
+
+	if (cftcp_unread(cs))
+		return true;
+	for (skb = skb_rb_first(&cs->ofo); skb; skb = skb_rb_next(skb))
+		if (skb->len)
+			return true;
+	return false;
+}
+
+/* CLOSE, RFC 9293 section 3.10.4, with what Linux adds. */
+static void close_connection(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	switch (sk->sk_state) {
+	case TCP_CLOSE:
+		return;
+	case TCP_LISTEN:
+	case TCP_SYN_SENT:
+		cftcp_abort(sk, 0);
+		return;
+	}
+	if (sk->sk_state != TCP_SYN_RECV && unread_text(cs)) {
+		cftcp_count(cn, AbortOnClose);
+		cftcp_event(sk, CFTCP_EV_CLOSE_UNREAD, NULL);
+	} else if (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime) {
+		abort_linger(sk);
+	} else if (sk->sk_state == TCP_SYN_RECV) {
+		cftcp_queue_fin(sk);
+	} else if (sk->sk_state == TCP_FIN_WAIT2 && cs->linger2_ms < 0) {
+		abort_linger(sk);
+	} else {
+		cftcp_event(sk, CFTCP_EV_CLOSE, NULL);
+	}
+}
+
+static bool fin_unacked(const struct sock *sk)
+{
+	return (1 << READ_ONCE(sk->sk_state)) &
+	       (TCPF_FIN_WAIT1 | TCPF_CLOSING | TCPF_LAST_ACK);
+}
+
+/* SO_LINGER: until our FIN is acknowledged, the time is over or a signal. */
+static void linger(struct sock *sk, long timeout)
+{
+	ktime_t until = ktime_add_ns(ktime_get(), jiffies_to_nsecs(timeout));
+	DEFINE_WAIT(wait);
+
+	release_sock(sk);
+	while (fin_unacked(sk) && !signal_pending(current) &&
+	       ktime_before(ktime_get(), until)) {
+		prepare_to_wait(sk_sleep(sk), &wait, TASK_INTERRUPTIBLE);
+		if (fin_unacked(sk))
+			schedule_hrtimeout(&until, HRTIMER_MODE_ABS);
+		finish_wait(sk_sleep(sk), &wait);
+	}
+	lock_sock(sk);
+}
+
+/* The socket goes on without a user: count it, bound its life. */
+static void become_orphan(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+
+	if (sk->sk_state == TCP_CLOSE) {
+		cftcp_destroy(sk);
+		return;
+	}
+	atomic_inc(&cn->orphans);
+	cftcp_sk(sk)->orphaned = 1;
+	cftcp_sock_release_net(sk);
+	if (cftcp_sock_orphan_limit(sk)) {
+		cftcp_count(cn, OrphanOverflow);
+		cftcp_send_rst(sk);
+		cftcp_sock_done(sk, 0, "orphan limit");
+		return;
+	}
+	cftcp_timer_orphaned(sk);
+}
+
+void cftcp_close(struct sock *sk, long timeout)
+{
+	lock_sock(sk);
+	WRITE_ONCE(sk->sk_shutdown, SHUTDOWN_MASK);
+	close_connection(sk);
+	if (timeout && sk->sk_socket)
+		linger(sk, timeout);
+	sock_hold(sk);
+	sock_orphan(sk);
+	/* The backlog is worked on as an orphan's. */
+	release_sock(sk);
+
+	local_bh_disable();
+	bh_lock_sock(sk);
+	WARN_ON_ONCE(sock_owned_by_user(sk));
+	/* The backlog may have ended it, and then destroyed it too. */
+	if (!cftcp_sk(sk)->destroyed)
+		become_orphan(sk);
+	bh_unlock_sock(sk);
+	local_bh_enable();
+	sock_put(sk);
+}
+
+/* Returns false when the walk was disturbed and must be done again. */
+static bool purge_walk(struct cftcp_net *cn)
+{
+	struct rhashtable_iter iter;
+	struct cftcp_entry *entry;
+
+	rhashtable_walk_enter(&cn->connections, &iter);
+	rhashtable_walk_start(&iter);
+	while ((entry = rhashtable_walk_next(&iter))) {
+		struct sock *sk;
+
+		if (IS_ERR(entry))
+			break;
+		if (entry->kind != CFTCP_KIND_SOCK)
+			continue;
+		sk = cftcp_to_sk(container_of(entry, struct cftcp_sock, entry));
+		if (!refcount_inc_not_zero(&sk->sk_refcnt))
+			continue;
+		local_bh_disable();
+		bh_lock_sock(sk);
+		cftcp_sock_done(sk, 0, "netns exit");
+		bh_unlock_sock(sk);
+		local_bh_enable();
+		sock_put(sk);
+	}
+	rhashtable_walk_stop(&iter);
+	rhashtable_walk_exit(&iter);
+	return !entry;
+}
+
+void cftcp_orphans_purge(struct cftcp_net *cn)
+{
+	while (!purge_walk(cn))
+		cond_resched();
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Every difference between the kernels that cftcp supports, and nothing else.
+ * Protocol code holds no version test.
+ */
+#ifndef _CFTCP_COMPAT_H
+#define _CFTCP_COMPAT_H
+
+#include <linux/hrtimer.h>
+#include <linux/prandom.h>
+#include <linux/random.h>
+#include <linux/version.h>
+#include <net/inet_sock.h>
+#include <net/net_namespace.h>
+#include <net/sock.h>
+
+/* 6.13 joined hrtimer_init() and the setting of .function. */
+static inline void
+cftcp_hrtimer_setup(struct hrtimer *timer,
+		    enum hrtimer_restart (*fn)(struct hrtimer *timer),
+		    enum hrtimer_mode mode)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	hrtimer_setup(timer, fn, CLOCK_MONOTONIC, mode);
+#else
+	hrtimer_init(timer, CLOCK_MONOTONIC, mode);
+	timer->function = fn;
+#endif
+}
+
+/* 6.5 hands proto.ioctl() a kernel pointer and copies the answer out itself. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+typedef int *cftcp_ioctl_arg;
+static inline int cftcp_ioctl_answer(cftcp_ioctl_arg arg, int answer)
+{
+	*arg = answer;
+	return 0;
+}
+#else
+typedef unsigned long cftcp_ioctl_arg;
+static inline int cftcp_ioctl_answer(cftcp_ioctl_arg arg, int answer)
+{
+	return put_user(answer, (int __user *)arg);
+}
+#endif
+
+/* 6.10 made the arguments of accept one structure. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define CFTCP_ACCEPT_ARG
+#endif
+
+/* 6.5 removed sendpage; what stands for it falls back to sendmsg. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#define CFTCP_NO_SENDPAGE
+#else
+#define CFTCP_NO_SENDPAGE .sendpage = sock_no_sendpage,
+#endif
+
+/* 6.7 made inet_id atomic; 6.1 has that too, by a stable update. */
+static inline void cftcp_set_inet_id(struct inet_sock *inet, u16 id)
+{
+	atomic_set(&inet->inet_id, id);
+}
+
+/* 6.8 made several fields of inet_sock bits of an atomic word. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#define cftcp_freebind(sk)	(inet_test_bit(FREEBIND, sk) || \
+				 inet_test_bit(TRANSPARENT, sk))
+#else
+#define cftcp_freebind(sk)	(inet_sk(sk)->freebind || \
+				 inet_sk(sk)->transparent)
+#endif
+
+/* 6.2 named it so. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define get_random_u32_below	prandom_u32_max
+#endif
+
+/* What a child takes over from the inet part of its listener. */
+static inline void cftcp_inherit_inet(struct sock *sk, const struct sock *from)
+{
+	struct inet_sock *to = inet_sk(sk);
+	const struct inet_sock *inet = inet_sk(from);
+
+	to->tos = inet->tos;
+	to->uc_ttl = inet->uc_ttl;
+	to->min_ttl = inet->min_ttl;
+	to->pmtudisc = inet->pmtudisc;
+	to->cmsg_flags = inet->cmsg_flags;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	WRITE_ONCE(to->inet_flags, READ_ONCE(inet->inet_flags));
+#else
+	to->recverr = inet->recverr;
+	to->freebind = inet->freebind;
+	to->transparent = inet->transparent;
+#endif
+}
+
+/*
+ * Let go of the namespace, whose exit ends the socket then. What sk_alloc()
+ * took for a user's socket is given back, and what it does for a kernel
+ * socket is done.
+ */
+static inline void cftcp_sock_release_net(struct sock *sk)
+{
+	struct net *net = sock_net(sk);
+
+	if (!sk->sk_net_refcnt)
+		return;
+	sk->sk_net_refcnt = 0;
+	sock_inuse_add(net, -1);
+	put_net_track(net, &sk->ns_tracker);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+	__netns_tracker_alloc(net, &sk->ns_tracker, false, GFP_ATOMIC);
+#endif
+}
+
+/* 6.10 dropped the second argument of __assign_str(). */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define cftcp_assign_str(dst, src)	__assign_str(dst)
+#else
+#define cftcp_assign_str(dst, src)	__assign_str(dst, src)
+#endif
+
+/* 6.6 registers sysctl tables by their size. */
+static inline struct ctl_table_header *
+cftcp_register_sysctl(struct net *net, const char *path,
+		      struct ctl_table *table, size_t size)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	return register_net_sysctl_sz(net, path, table, size);
+#else
+	return register_net_sysctl(net, path, table);
+#endif
+}
+
+#endif

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/rhashtable.h>
+#include <linux/siphash.h>
+#include <net/inet_sock.h>
+
+#include "hash.h"
+#include "netns.h"
+#include "sock.h"
+
+static hsiphash_key_t hash_key __read_mostly;
+
+/* Keyed, so that a remote cannot choose tuples that share a chain. */
+static u32 key_hash(const void *data, u32 len, u32 seed)
+{
+	net_get_random_once(&hash_key, sizeof(hash_key));
+	return hsiphash(data, len, &hash_key) ^ seed;
+}
+
+static const struct rhashtable_params params = {
+	.key_len = sizeof(struct cftcp_key),
+	.key_offset = offsetof(struct cftcp_entry, key),
+	.head_offset = offsetof(struct cftcp_entry, node),
+	.hashfn = key_hash,
+	.automatic_shrinking = true,
+};
+
+int cftcp_hash_init(struct cftcp_net *cn)
+{
+	hash_init(cn->listeners);
+	spin_lock_init(&cn->listen_lock);
+	return rhashtable_init(&cn->connections, &params);
+}
+
+void cftcp_hash_exit(struct cftcp_net *cn)
+{
+	WARN_ON_ONCE(atomic_read(&cn->connections.nelems));
+	rhashtable_destroy(&cn->connections);
+}
+
+struct cftcp_entry *cftcp_lookup(struct cftcp_net *cn,
+				 const struct cftcp_key *key)
+{
+	return rhashtable_lookup(&cn->connections, key, params);
+}
+
+int cftcp_hash_insert(struct cftcp_net *cn, struct cftcp_entry *entry)
+{
+	int err;
+
+	err = rhashtable_lookup_insert_fast(&cn->connections, &entry->node,
+					    params);
+	if (err == -EEXIST)
+		return -EADDRINUSE;
+	return err ? -ENOMEM : 0;
+}
+
+bool cftcp_hash_replace(struct cftcp_net *cn, struct cftcp_entry *old,
+			struct cftcp_entry *new)
+{
+	return !rhashtable_replace_fast(&cn->connections, &old->node,
+					&new->node, params);
+}
+
+bool cftcp_hash_remove(struct cftcp_net *cn, struct cftcp_entry *entry)
+{
+	return !rhashtable_remove_fast(&cn->connections, &entry->node, params);
+}
+
+static int score(const struct sock *sk, __be32 addr, int dif, int sdif)
+{
+	int points = 1;
+
+	if (inet_sk(sk)->inet_rcv_saddr) {
+		if (inet_sk(sk)->inet_rcv_saddr != addr)
+			return 0;
+		points += 2;
+	}
+	if (sk->sk_bound_dev_if) {
+		if (sk->sk_bound_dev_if != dif && sk->sk_bound_dev_if != sdif)
+			return 0;
+		points += 1;
+	}
+	return points;
+}
+
+struct sock *cftcp_lookup_listener(struct cftcp_net *cn, __be32 addr,
+				   __be16 port, int dif, int sdif)
+{
+	u16 num = ntohs(port);
+	struct sock *best = NULL;
+	struct cftcp_sock *cs;
+	int best_points = 0;
+
+	hash_for_each_possible_rcu(cn->listeners, cs, listen_node, num) {
+		struct sock *sk = cftcp_to_sk(cs);
+		int points;
+
+		if (cs->inet.inet_num != num)
+			continue;
+		points = score(sk, addr, dif, sdif);
+		if (points > best_points) {
+			best = sk;
+			best_points = points;
+		}
+	}
+	return best;
+}
+
+void cftcp_listener_add(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+
+	spin_lock_bh(&cn->listen_lock);
+	hash_add_rcu(cn->listeners, &cftcp_sk(sk)->listen_node,
+		     inet_sk(sk)->inet_num);
+	spin_unlock_bh(&cn->listen_lock);
+}
+
+void cftcp_listener_del(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+
+	spin_lock_bh(&cn->listen_lock);
+	hash_del_rcu(&cftcp_sk(sk)->listen_node);
+	spin_unlock_bh(&cn->listen_lock);
+}

@@ -1,0 +1,665 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A SYN to a listener makes a request, the ACK of our SYN makes the request a
+ * full socket: a child in SYN-RECEIVED, which then works through that same
+ * segment by the ordinary steps of input.c and so becomes ESTABLISHED.
+ */
+#include <linux/security.h>
+#include <linux/siphash.h>
+#include <linux/slab.h>
+#include <linux/tcp.h>
+
+#include "close.h"
+#include "input.h"
+#include "listen.h"
+#include "output.h"
+#include "port.h"
+#include "segment.h"
+#include "sock.h"
+#include "timewait.h"
+#include "trace.h"
+
+#define drop(cn, reason) cftcp_count_drop(cn, reason)
+
+static struct kmem_cache *slab;
+static siphash_aligned_key_t isn_key __read_mostly;
+static siphash_aligned_key_t ts_key __read_mostly;
+
+u32 cftcp_isn(const struct cftcp_key *key)
+{
+	net_get_random_once(&isn_key, sizeof(isn_key));
+	/* M ticks every 4.096 us and goes on over a reload of the module. */
+	return (u32)(ktime_get_boottime_ns() >> 12) +
+	       (u32)siphash(key, sizeof(*key), &isn_key);
+}
+
+u32 cftcp_ts_offset(const struct cftcp_key *key)
+{
+	net_get_random_once(&ts_key, sizeof(ts_key));
+	return siphash_2u32((__force u32)key->laddr, (__force u32)key->faddr,
+			    &ts_key);
+}
+
+/*
+ * Requests.
+ */
+
+static void free_rcu(struct rcu_head *rcu)
+{
+	kmem_cache_free(slab, container_of(rcu, struct cftcp_request, rcu));
+}
+
+static void put(struct cftcp_request *req)
+{
+	if (!refcount_dec_and_test(&req->refs))
+		return;
+	if (req->port)
+		cftcp_port_ref_put(&req->cn->ports, req->port, false);
+	atomic_dec(&req->cn->request_count);
+	sock_put(req->listener);
+	call_rcu(&req->rcu, free_rcu);
+}
+
+static struct cftcp_listen *listen_of(const struct cftcp_request *req)
+{
+	return &cftcp_sk(req->listener)->listen;
+}
+
+/* Out of the listener's list and of the queue of due times. */
+static void forget(struct cftcp_request *req)
+{
+	struct cftcp_listen *listen = listen_of(req);
+	bool listed;
+
+	WRITE_ONCE(req->dead, true);
+	spin_lock_bh(&listen->lock);
+	listed = !list_empty(&req->listen_node);
+	if (listed) {
+		list_del_init(&req->listen_node);
+		listen->request_count--;
+	}
+	spin_unlock_bh(&listen->lock);
+	if (listed)
+		put(req);
+	if (cftcp_due_del(&req->cn->requests, &req->due))
+		put(req);
+}
+
+static void drop_request(struct cftcp_request *req, const char *why)
+{
+	if (cftcp_hash_remove(req->cn, &req->entry)) {
+		trace_cftcp_state(&req->entry.key, TCP_SYN_RECV, TCP_CLOSE,
+				  why);
+		put(req);
+	}
+	forget(req);
+}
+
+static ktime_t next_synack(const struct cftcp_request *req)
+{
+	u64 ms = cftcp_sysctl(req->cn, rto_init_ms);
+
+	ms = min_t(u64, ms << min_t(u8, req->rexmits, 20),
+		   cftcp_sysctl(req->cn, rto_max_ms));
+	return ktime_add_ms(ktime_get(), ms);
+}
+
+static struct cftcp_reply reply_of(const struct cftcp_request *req)
+{
+	const struct sock *lsk = req->listener;
+
+	return (struct cftcp_reply) {
+		.key = req->entry.key, .has_ts = req->ts_ok,
+		.tsval = cftcp_clock_ms() + req->ts_offset,
+		.tsecr = req->ts_recent, .ack = req->irs + 1,
+		.tos = inet_sk(lsk)->tos, .ttl = inet_sk(lsk)->uc_ttl,
+		.mark = req->mark, .oif = req->iif,
+		.priority = lsk->sk_priority,
+	};
+}
+
+static void send_synack(const struct cftcp_request *req)
+{
+	const struct cftcp_syn_options syn = {
+		.mss = req->mss, .wscale = req->rcv_wscale,
+		.wscale_ok = req->wscale_ok, .sack_ok = req->sack_ok,
+	};
+	struct cftcp_reply reply = reply_of(req);
+
+	reply.flags = CFTCP_FLAG_SYN | CFTCP_FLAG_ACK;
+	reply.seq = req->iss;
+	reply.wnd = min(req->rcv_wnd, 65535U);
+	reply.syn = &syn;
+	cftcp_ipv4_ops.reply(req->cn, &reply);
+}
+
+static void send_challenge(struct cftcp_request *req)
+{
+	struct cftcp_reply reply = reply_of(req);
+	u64 now = ktime_get_ns();
+
+	if (now < READ_ONCE(req->challenge_at)) {
+		cftcp_count(req->cn, ChallengeAckSkipped);
+		return;
+	}
+	WRITE_ONCE(req->challenge_at,
+		   now + CFTCP_CHALLENGE_MS * (u64)NSEC_PER_MSEC);
+	cftcp_count(req->cn, ChallengeAck);
+	reply.flags = CFTCP_FLAG_ACK;
+	reply.seq = req->iss + 1;
+	reply.wnd = req->rcv_wnd >> req->rcv_wscale;
+	cftcp_ipv4_ops.reply(req->cn, &reply);
+}
+
+void cftcp_request_expired(struct cftcp_due *due, struct timerqueue_node *node)
+{
+	struct cftcp_request *req = container_of(node, struct cftcp_request,
+						 due);
+
+	if (READ_ONCE(req->dead)) {
+		put(req);
+		return;
+	}
+	if (req->rexmits >= cftcp_sysctl(req->cn, synack_retries)) {
+		cftcp_count(req->cn, RequestExpired);
+		drop_request(req, "synack_retries");
+		put(req);
+		return;
+	}
+	req->rexmits++;
+	cftcp_count(req->cn, RetransSegs);
+	send_synack(req);
+	cftcp_due_add(due, &req->due, next_synack(req));
+	/* Who dropped it meanwhile did not find it in the queue. */
+	if (READ_ONCE(req->dead) && cftcp_due_del(due, &req->due))
+		put(req);
+}
+
+/* The window that a connection begins with, and the shift to show it by. */
+static void offer_window(struct cftcp_request *req)
+{
+	const struct sock *lsk = req->listener;
+	u32 most = max(READ_ONCE(lsk->sk_rcvbuf),
+		       READ_ONCE(req->cn->sysctl.rmem[2])) / 2;
+
+	req->rcv_wscale = req->wscale_ok ? cftcp_choose_wscale(most) : 0;
+	req->rcv_wnd = min_t(u32, READ_ONCE(lsk->sk_rcvbuf) / 2, 65535);
+}
+
+static struct cftcp_request *alloc_request(struct sock *lsk,
+					   const struct cftcp_segment *seg)
+{
+	struct cftcp_net *cn = cftcp_sock_net(lsk);
+	struct cftcp_request *req;
+	struct cftcp_reply reply;
+
+	req = kmem_cache_zalloc(slab, GFP_ATOMIC);
+	if (!req)
+		return NULL;
+	if (!refcount_inc_not_zero(&lsk->sk_refcnt)) {
+		kmem_cache_free(slab, req);
+		return NULL;
+	}
+	atomic_inc(&cn->request_count);
+	req->entry.key = seg->key;
+	req->entry.kind = CFTCP_KIND_REQUEST;
+	refcount_set(&req->refs, 1);
+	timerqueue_init(&req->due);
+	INIT_LIST_HEAD(&req->listen_node);
+	req->listener = lsk;
+	req->cn = cn;
+	req->irs = seg->seq;
+	req->iss = cftcp_isn(&seg->key);
+	req->ts_recent = seg->opt.tsval;
+	req->ts_offset = cftcp_ts_offset(&seg->key);
+	req->snd_wnd = seg->wnd;
+	req->snd_wscale = seg->opt.wscale;
+	req->peer_mss = seg->opt.mss;
+	req->ts_ok = seg->opt.has_ts;
+	req->sack_ok = seg->opt.sack_ok;
+	req->wscale_ok = seg->opt.wscale_ok;
+	req->sent_at = ktime_get_ns();
+	req->iif = lsk->sk_bound_dev_if;
+	req->mark = READ_ONCE(lsk->sk_mark);
+	offer_window(req);
+	reply = reply_of(req);
+	req->mss = cftcp_ipv4_ops.reply_mss(cn, &reply);
+	if (cftcp_sk(lsk)->user_mss)
+		req->mss = min(req->mss, cftcp_sk(lsk)->user_mss);
+	return req;
+}
+
+/* Into the listener's list, unless it stops just now. */
+static bool enlist(struct cftcp_request *req)
+{
+	struct cftcp_sock *lcs = cftcp_sk(req->listener);
+	struct cftcp_listen *listen = &lcs->listen;
+	bool open;
+
+	spin_lock_bh(&listen->lock);
+	open = listen->open;
+	if (open) {
+		list_add_tail(&req->listen_node, &listen->requests);
+		listen->request_count++;
+		req->port = lcs->port;
+		cftcp_port_ref_get(&req->cn->ports, req->port, false);
+		refcount_inc(&req->refs);
+	}
+	spin_unlock_bh(&listen->lock);
+	return open;
+}
+
+static bool full(const struct sock *lsk)
+{
+	const struct cftcp_listen *listen = &cftcp_sk(lsk)->listen;
+
+	return READ_ONCE(listen->accepts) > READ_ONCE(listen->backlog) ||
+	       READ_ONCE(listen->request_count) >=
+	       cftcp_sysctl(cftcp_sock_net(lsk), max_syn_backlog);
+}
+
+/* Third: check for a SYN. */
+static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
+			 struct cftcp_time_wait *old)
+{
+	struct cftcp_net *cn = cftcp_sock_net(lsk);
+	struct cftcp_request *req;
+
+	if (full(lsk)) {
+		cftcp_count(cn, ListenOverflow);
+		drop(cn, Listen);
+		return;
+	}
+	req = alloc_request(lsk, seg);
+	if (!req) {
+		drop(cn, Memory);
+		return;
+	}
+	/* Beyond all that the old incarnation sent (RFC 6191, MAY-2). */
+	if (old && !cftcp_after(req->iss, old->snd_nxt + 65535))
+		req->iss = old->snd_nxt + 65537;
+	if (!enlist(req))
+		goto put;
+	if (old ? !cftcp_time_wait_replace(old, &req->entry) :
+		  cftcp_hash_insert(cn, &req->entry)) {
+		forget(req);
+		goto put;
+	}
+	/* The table has our reference; the queue takes one of its own. */
+	refcount_inc(&req->refs);
+	trace_cftcp_state(&req->entry.key, TCP_LISTEN, TCP_SYN_RECV, "SYN");
+	send_synack(req);
+	cftcp_due_add(&cn->requests, &req->due, next_synack(req));
+	if (READ_ONCE(req->dead) && cftcp_due_del(&cn->requests, &req->due))
+		put(req);
+	return;
+put:
+	put(req);
+}
+
+void cftcp_listen_arrives(struct sock *lsk, const struct cftcp_segment *seg,
+			  struct cftcp_time_wait *old)
+{
+	struct cftcp_net *cn = cftcp_sock_net(lsk);
+
+	if (seg->opt.bad)
+		cftcp_count(cn, BadOptions);
+	/* First: check for a RST. */
+	if (seg->flags & CFTCP_FLAG_RST) {
+		drop(cn, Flags);
+		return;
+	}
+	/* Second: check for an ACK. */
+	if (seg->flags & CFTCP_FLAG_ACK) {
+		drop(cn, Ack);
+		cftcp_reply_rst(cn, seg);
+		return;
+	}
+	if (!(seg->flags & CFTCP_FLAG_SYN) || seg->flags & CFTCP_FLAG_FIN) {
+		drop(cn, Flags);
+		return;
+	}
+	open_request(lsk, seg, old);
+}
+
+/*
+ * Children.
+ */
+
+static void inherit(struct sock *sk, const struct sock *lsk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	const struct cftcp_sock *lcs = cftcp_sk(lsk);
+	static const enum sock_flags flags[] = {
+		SOCK_LINGER, SOCK_KEEPOPEN, SOCK_URGINLINE, SOCK_BROADCAST,
+		SOCK_DBG,
+	};
+
+	for (int i = 0; i < ARRAY_SIZE(flags); i++)
+		if (sock_flag(lsk, flags[i]))
+			sock_set_flag(sk, flags[i]);
+	sk->sk_reuse = lsk->sk_reuse;
+	sk->sk_bound_dev_if = lsk->sk_bound_dev_if;
+	sk->sk_mark = READ_ONCE(lsk->sk_mark);
+	sk->sk_priority = lsk->sk_priority;
+	sk->sk_rcvbuf = READ_ONCE(lsk->sk_rcvbuf);
+	sk->sk_sndbuf = READ_ONCE(lsk->sk_sndbuf);
+	sk->sk_userlocks = lsk->sk_userlocks;
+	sk->sk_rcvtimeo = lsk->sk_rcvtimeo;
+	sk->sk_sndtimeo = lsk->sk_sndtimeo;
+	sk->sk_lingertime = lsk->sk_lingertime;
+	sk->sk_rcvlowat = lsk->sk_rcvlowat;
+	sk->sk_uid = lsk->sk_uid;
+	cftcp_inherit_inet(sk, lsk);
+	cs->user_mss = lcs->user_mss;
+	cs->nodelay = lcs->nodelay;
+	cs->cork = lcs->cork;
+	cs->msl_ms = lcs->msl_ms;
+	cs->linger2_ms = lcs->linger2_ms;
+	cs->user_timeout_ms = lcs->user_timeout_ms;
+	cs->user_timeout_set = lcs->user_timeout_set;
+	security_sk_clone(lsk, sk);
+}
+
+static void child_numbers(struct cftcp_sock *cs, const struct cftcp_request *req)
+{
+	cs->iss = req->iss;
+	cs->snd_una = req->iss;
+	cs->snd_nxt = req->iss + 1;
+	cs->write_seq = cs->snd_nxt;
+	cs->snd_wnd = req->snd_wnd;
+	cs->max_snd_wnd = req->snd_wnd;
+	cs->irs = req->irs;
+	cs->rcv_nxt = req->irs + 1;
+	cs->rcv_wup = cs->rcv_nxt;
+	cs->copied_seq = cs->rcv_nxt;
+	cs->last_ack_sent = cs->rcv_nxt;
+	cs->rcv_wnd = req->rcv_wnd;
+	cs->snd_wl1 = req->irs;
+	cs->snd_wl2 = req->iss;
+	cs->ts_ok = req->ts_ok;
+	cs->sack_ok = req->sack_ok;
+	cs->wscale_ok = req->wscale_ok;
+	cs->snd_wscale = req->wscale_ok ? req->snd_wscale : 0;
+	cs->rcv_wscale = req->rcv_wscale;
+	cs->ts_recent = req->ts_recent;
+	cs->ts_recent_at = req->sent_at;
+	cs->ts_offset = req->ts_offset;
+	cs->created_at = req->sent_at;
+	cs->syn_rexmits = req->rexmits;
+	cs->passive = 1;
+	cftcp_set_peer_mss(cs, req->peer_mss);
+}
+
+static struct sock *alloc_child(const struct cftcp_request *req)
+{
+	const struct sock *lsk = req->listener;
+	const struct cftcp_key *key = &req->entry.key;
+	struct cftcp_sock *cs;
+	struct sock *sk;
+
+	sk = sk_alloc(sock_net(lsk), lsk->sk_family, GFP_ATOMIC, &cftcp_prot,
+		      0);
+	if (!sk)
+		return NULL;
+	sock_init_data(NULL, sk);
+	cftcp_sock_init_child(sk);
+	cs = cftcp_sk(sk);
+	inherit(sk, lsk);
+	child_numbers(cs, req);
+	cs->inet.inet_saddr = key->laddr;
+	cs->inet.inet_rcv_saddr = key->laddr;
+	cs->inet.inet_daddr = key->faddr;
+	cs->inet.inet_dport = key->fport;
+	cs->entry.key = *key;
+	return sk;
+}
+
+/* A child that nobody will accept: reset it. Its lock is held. */
+static void refuse_child(struct sock *sk)
+{
+	if (sk->sk_state == TCP_CLOSE) {
+		sock_orphan(sk);
+		cftcp_destroy(sk);
+		return;
+	}
+	sock_orphan(sk);
+	cftcp_abort(sk, 0);
+}
+
+static void offer_child(struct sock *lsk, struct sock *sk)
+{
+	struct cftcp_listen *listen = &cftcp_sk(lsk)->listen;
+	bool open;
+
+	spin_lock_bh(&listen->lock);
+	open = listen->open;
+	if (open) {
+		list_add_tail(&cftcp_sk(sk)->accept_node, &listen->accept);
+		WRITE_ONCE(listen->accepts, listen->accepts + 1);
+	}
+	spin_unlock_bh(&listen->lock);
+	if (!open)
+		refuse_child(sk);
+}
+
+/* The ACK of our SYN came. Consumes @skb. */
+static void make_child(struct cftcp_request *req, struct sk_buff *skb)
+{
+	struct cftcp_net *cn = req->cn;
+	struct sock *lsk = req->listener;
+	struct sock *sk = alloc_child(req);
+
+	if (!sk) {
+		drop(cn, Memory);
+		consume_skb(skb);
+		return;
+	}
+	sock_hold(sk);
+	bh_lock_sock(sk);
+	cftcp_port_ref_get(&cn->ports, req->port, false);
+	cftcp_port_inherit(sk, req->port);
+	cftcp_sock_set_state(sk, TCP_SYN_RECV, NULL);
+	if (cftcp_hash_replace(cn, &req->entry, &cftcp_sk(sk)->entry)) {
+		cftcp_sk(sk)->hashed = 1;
+		forget(req);
+		put(req);
+		cftcp_count(cn, PassiveOpens);
+		cftcp_segment_arrives(sk, skb);
+		offer_child(lsk, sk);
+	} else {
+		/* Another CPU was faster, with a copy of this segment. */
+		consume_skb(skb);
+		inet_sk_set_state(sk, TCP_CLOSE);
+		refuse_child(sk);
+	}
+	bh_unlock_sock(sk);
+	sock_put(sk);
+	lsk->sk_data_ready(lsk);
+}
+
+/*
+ * SYN-RECEIVED by a passive open, RFC 9293 section 3.10.7.4. Returns true when
+ * the segment makes the request a connection.
+ */
+static bool request_steps(struct cftcp_request *req,
+			  const struct cftcp_segment *seg)
+{
+	struct cftcp_net *cn = req->cn;
+	u32 offset = seg->seq - (req->irs + 1);
+	bool inside = offset < max(req->rcv_wnd, 1U);
+
+	/* First: the sequence number; a SYN seen before is answered again. */
+	if (seg->flags & CFTCP_FLAG_SYN && !(seg->flags & CFTCP_FLAG_RST) &&
+	    seg->seq == req->irs) {
+		if (!(seg->flags & CFTCP_FLAG_ACK)) {
+			cftcp_count(cn, RetransSegs);
+			send_synack(req);
+		}
+		return false;
+	}
+	if (req->ts_ok && !(seg->flags & CFTCP_FLAG_RST)) {
+		if (!seg->opt.has_ts || cftcp_paws_reject(seg, req->ts_recent)) {
+			drop(cn, Paws);
+			if (seg->opt.has_ts)
+				send_challenge(req);
+			return false;
+		}
+	}
+	if (!inside) {
+		drop(cn, Sequence);
+		if (!(seg->flags & CFTCP_FLAG_RST))
+			send_challenge(req);
+		return false;
+	}
+	/* Second: RST. */
+	if (seg->flags & CFTCP_FLAG_RST) {
+		if (!offset) {
+			cftcp_count(cn, AttemptFails);
+			drop_request(req, "RST");
+		} else {
+			drop(cn, Rst);
+			send_challenge(req);
+		}
+		return false;
+	}
+	/* Fourth: another SYN; a passive open returns to LISTEN. */
+	if (seg->flags & CFTCP_FLAG_SYN) {
+		drop(cn, Syn);
+		drop_request(req, "SYN");
+		return false;
+	}
+	/* Fifth: ACK. */
+	if (!(seg->flags & CFTCP_FLAG_ACK)) {
+		drop(cn, NoAck);
+		return false;
+	}
+	if (seg->ack != req->iss + 1) {
+		drop(cn, Ack);
+		cftcp_reply_rst(cn, seg);
+		return false;
+	}
+	if (READ_ONCE(listen_of(req)->accepts) >
+	    READ_ONCE(listen_of(req)->backlog)) {
+		cftcp_count(cn, ListenOverflow);
+		drop(cn, Listen);
+		return false;
+	}
+	return true;
+}
+
+void cftcp_request_arrives(struct cftcp_request *req, struct sk_buff *skb)
+{
+	struct cftcp_segment seg;
+
+	if (!refcount_inc_not_zero(&req->refs)) {
+		consume_skb(skb);
+		return;
+	}
+	cftcp_segment_parse(skb, &seg);
+	trace_cftcp_segment(false, &seg.key, TCP_SYN_RECV, seg.flags, seg.seq,
+			    seg.ack, seg.len, seg.wnd);
+	if (request_steps(req, &seg))
+		make_child(req, skb);
+	else
+		consume_skb(skb);
+	put(req);
+}
+
+/*
+ * LISTEN itself.
+ */
+
+int cftcp_listen_start(struct sock *sk, int backlog)
+{
+	struct cftcp_listen *listen = &cftcp_sk(sk)->listen;
+	int err;
+
+	cftcp_assert_held(sk);
+	err = cftcp_port_may_listen(sk);
+	if (err)
+		return err;
+	spin_lock_bh(&listen->lock);
+	WRITE_ONCE(listen->backlog, backlog);
+	listen->open = true;
+	spin_unlock_bh(&listen->lock);
+	cftcp_listener_add(sk);
+	return 0;
+}
+
+static void refuse_waiting_children(struct sock *lsk)
+{
+	struct sock *sk;
+
+	while ((sk = cftcp_accept_pop(lsk))) {
+		local_bh_disable();
+		sock_hold(sk);
+		bh_lock_sock(sk);
+		refuse_child(sk);
+		bh_unlock_sock(sk);
+		sock_put(sk);
+		local_bh_enable();
+		cond_resched();
+	}
+}
+
+static struct cftcp_request *first_request(struct cftcp_listen *listen)
+{
+	struct cftcp_request *req;
+
+	spin_lock_bh(&listen->lock);
+	req = list_first_entry_or_null(&listen->requests, struct cftcp_request,
+				       listen_node);
+	if (req)
+		refcount_inc(&req->refs);
+	spin_unlock_bh(&listen->lock);
+	return req;
+}
+
+void cftcp_listen_stop(struct sock *sk)
+{
+	struct cftcp_listen *listen = &cftcp_sk(sk)->listen;
+	struct cftcp_request *req;
+
+	cftcp_assert_held(sk);
+	cftcp_listener_del(sk);
+	spin_lock_bh(&listen->lock);
+	listen->open = false;
+	spin_unlock_bh(&listen->lock);
+	while ((req = first_request(listen))) {
+		drop_request(req, "close");
+		put(req);
+		cond_resched();
+	}
+	refuse_waiting_children(sk);
+	cftcp_sock_done(sk, 0, "close");
+}
+
+struct sock *cftcp_accept_pop(struct sock *sk)
+{
+	struct cftcp_listen *listen = &cftcp_sk(sk)->listen;
+	struct cftcp_sock *child;
+
+	spin_lock_bh(&listen->lock);
+	child = list_first_entry_or_null(&listen->accept, struct cftcp_sock,
+					 accept_node);
+	if (child) {
+		list_del_init(&child->accept_node);
+		WRITE_ONCE(listen->accepts, listen->accepts - 1);
+	}
+	spin_unlock_bh(&listen->lock);
+	return child ? cftcp_to_sk(child) : NULL;
+}
+
+int cftcp_listen_register(void)
+{
+	slab = kmem_cache_create("cftcp_request", sizeof(struct cftcp_request),
+				 0, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT, NULL);
+	return slab ? 0 : -ENOMEM;
+}
+
+void cftcp_listen_unregister(void)
+{
+	rcu_barrier();
+	kmem_cache_destroy(slab);
+}

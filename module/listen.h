@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Passive opens: requests (SYN-RECEIVED), their children, the accept queue. */
+#ifndef _CFTCP_LISTEN_H
+#define _CFTCP_LISTEN_H
+
+#include <linux/refcount.h>
+#include <linux/timerqueue.h>
+
+#include "af.h"
+#include "hash.h"
+
+struct cftcp_due;
+struct cftcp_net;
+struct cftcp_segment;
+struct cftcp_time_wait;
+struct sk_buff;
+struct sock;
+
+/**
+ * struct cftcp_request - a connection in SYN-RECEIVED that a listener opened
+ * @entry: place in the connection table
+ * @refs: one for the table, one for the queue of due times, one for @listener
+ * @due: when to send the SYN,ACK again
+ * @listen_node: link in cftcp_listen.requests, under its lock
+ * @listener: who listens; holds a reference
+ * @cn: the namespace
+ * @port: the reservation; holds a reference until a child takes it
+ * @iss: our initial sequence number
+ * @irs: the peer's
+ * @ts_recent: TS.Recent
+ * @ts_offset: of our timestamps
+ * @rcv_wnd: window that our SYN,ACK advertises
+ * @snd_wnd: window of the SYN
+ * @peer_mss: MSS of the peer, 0 if it named none
+ * @mss: MSS that we offer
+ * @snd_wscale: the peer's window shift
+ * @rcv_wscale: ours
+ * @ts_ok: timestamps in use
+ * @sack_ok: SACK in use
+ * @wscale_ok: window scaling in use
+ * @rexmits: how often the SYN,ACK was sent again
+ * @dead: dropped; the queue of due times may not know yet
+ * @sent_at: ns, when the SYN,ACK was first sent
+ * @challenge_at: ns, earliest time of the next challenge ACK
+ * @iif: device that the SYN came in by, if the listener is bound to one
+ * @mark: routing mark
+ * @rcu: frees it
+ */
+struct cftcp_request {
+	struct cftcp_entry entry;
+	refcount_t refs;
+	struct timerqueue_node due;
+	struct list_head listen_node;
+	struct sock *listener;
+	struct cftcp_net *cn;
+	struct cftcp_port_ref *port;
+	u32 iss;
+	u32 irs;
+	u32 ts_recent;
+	u32 ts_offset;
+	u32 rcv_wnd;
+	u16 snd_wnd;
+	u16 peer_mss;
+	u16 mss;
+	u8 snd_wscale;
+	u8 rcv_wscale;
+	u8 ts_ok:1,
+	   sack_ok:1,
+	   wscale_ok:1;
+	u8 rexmits;
+	bool dead;
+	u64 sent_at;
+	u64 challenge_at;
+	int iif;
+	u32 mark;
+	struct rcu_head rcu;
+};
+
+/**
+ * cftcp_listen_arrives() - a segment for a socket in LISTEN (RFC 9293 3.10.7.2)
+ * @lsk: the listener
+ * @seg: the segment; its buffer stays the caller's
+ * @old: a TIME-WAIT record that a newer SYN takes over (RFC 6191), or NULL
+ *
+ * Context: softirq, under rcu_read_lock(); no socket lock held.
+ */
+void cftcp_listen_arrives(struct sock *lsk, const struct cftcp_segment *seg,
+			  struct cftcp_time_wait *old);
+/**
+ * cftcp_request_arrives() - a segment for a request
+ * @req: the request
+ * @skb: after cftcp_segment_pull(); consumed
+ *
+ * Context: softirq, under rcu_read_lock(); no socket lock held.
+ */
+void cftcp_request_arrives(struct cftcp_request *req, struct sk_buff *skb);
+/** cftcp_request_expired() - queue of due times: send again, or give up */
+void cftcp_request_expired(struct cftcp_due *due, struct timerqueue_node *node);
+
+/**
+ * cftcp_listen_start() - LISTEN
+ * @sk: a bound socket, lock held
+ * @backlog: the most children to hold for accept()
+ *
+ * Context: process. Return: 0 or -EADDRINUSE.
+ */
+int cftcp_listen_start(struct sock *sk, int backlog);
+/**
+ * cftcp_listen_stop() - the end of LISTEN
+ * @sk: the listener, lock held
+ *
+ * Requests are dropped silently, children that nobody accepted are reset.
+ *
+ * Context: process.
+ */
+void cftcp_listen_stop(struct sock *sk);
+/**
+ * cftcp_accept_pop() - take the oldest child
+ * @sk: the listener, lock held
+ *
+ * Return: the child with the reference of the queue, or NULL.
+ */
+struct sock *cftcp_accept_pop(struct sock *sk);
+
+/**
+ * cftcp_isn() - initial sequence number (RFC 6528)
+ * @key: the 4-tuple
+ *
+ * Context: any.
+ */
+u32 cftcp_isn(const struct cftcp_key *key);
+/**
+ * cftcp_ts_offset() - offset of our timestamps towards a peer
+ * @key: the 4-tuple; ports do not count, so that the clock stays monotonic
+ *	from one connection to the next (RFC 6191 section 3)
+ */
+u32 cftcp_ts_offset(const struct cftcp_key *key);
+
+/** cftcp_listen_register() - make what requests need. Context: process */
+int cftcp_listen_register(void);
+/** cftcp_listen_unregister() - the reverse; all requests are freed */
+void cftcp_listen_unregister(void);
+
+#endif

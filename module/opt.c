@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/tcp.h>
+#include <net/ip.h>
+
+#include "compat.h"
+#include "opt.h"
+#include "output.h"
+#include "sock.h"
+#include "timer.h"
+
+#define MAX_LINGER2_S	120
+#define MAX_MSL_MS	600000
+
+static int set_linger2(struct cftcp_sock *cs, int seconds)
+{
+	if (seconds < 0)
+		cs->linger2_ms = -1;
+	else
+		cs->linger2_ms = min(seconds, MAX_LINGER2_S) * MSEC_PER_SEC;
+	return 0;
+}
+
+static int set_user_timeout(struct sock *sk, int ms)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	if (ms < 0)
+		return -EINVAL;
+	cs->user_timeout_ms = ms;
+	cs->user_timeout_set = ms > 0;
+	cftcp_timer_user_timeout_set(sk);
+	return 0;
+}
+
+static int set_maxseg(struct cftcp_sock *cs, int mss)
+{
+	if (mss && (mss < CFTCP_MIN_MSS || mss > 65535))
+		return -EINVAL;
+	cs->user_mss = mss;
+	return 0;
+}
+
+static int set_tcp(struct sock *sk, int optname, int val)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	switch (optname) {
+	case TCP_NODELAY:
+		cs->nodelay = !!val;
+		if (val)
+			cftcp_push_pending(sk);
+		return 0;
+	case TCP_CORK:
+		cs->cork = !!val;
+		if (!val)
+			cftcp_push(sk, CFTCP_PUSH_NAGLE);
+		return 0;
+	case TCP_MAXSEG:
+		return set_maxseg(cs, val);
+	case TCP_LINGER2:
+		return set_linger2(cs, val);
+	case TCP_USER_TIMEOUT:
+		return set_user_timeout(sk, val);
+	}
+	return -ENOPROTOOPT;
+}
+
+static int set_cftcp(struct sock *sk, int optname, int val)
+{
+	switch (optname) {
+	case CFTCP_MSL:
+		if (val < 0 || val > MAX_MSL_MS)
+			return -EINVAL;
+		cftcp_sk(sk)->msl_ms = val;
+		return 0;
+	}
+	return -ENOPROTOOPT;
+}
+
+int cftcp_setsockopt(struct sock *sk, int level, int optname,
+		     sockptr_t optval, unsigned int optlen)
+{
+	int val, err;
+
+	if (level == SOL_IP)
+		return ip_setsockopt(sk, level, optname, optval, optlen);
+	if (level != SOL_TCP && level != SOL_CFTCP)
+		return -ENOPROTOOPT;
+	if (optlen < sizeof(int))
+		return -EINVAL;
+	if (copy_from_sockptr(&val, optval, sizeof(val)))
+		return -EFAULT;
+	lock_sock(sk);
+	err = level == SOL_TCP ? set_tcp(sk, optname, val) :
+				 set_cftcp(sk, optname, val);
+	release_sock(sk);
+	return err;
+}
+
+static u32 octets_unsent(const struct cftcp_sock *cs)
+{
+	return cs->write_seq - cs->fin_queued - cs->snd_nxt +
+	       cftcp_fin_sent(cs);
+}
+
+static u32 ms_since(u64 ns)
+{
+	return ns ? div_u64(ktime_get_ns() - ns, NSEC_PER_MSEC) : 0;
+}
+
+/* What has a meaning without a congestion window; the rest stays 0. */
+static void fill_info(struct sock *sk, struct tcp_info *info)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	memset(info, 0, sizeof(*info));
+	info->tcpi_state = sk->sk_state;
+	info->tcpi_retransmits = cs->backoff;
+	info->tcpi_probes = cftcp_timer_running(sk, CFTCP_TIMER_PERSIST) ?
+			    cs->backoff : 0;
+	info->tcpi_backoff = cs->backoff;
+	if (cs->ts_ok)
+		info->tcpi_options |= TCPI_OPT_TIMESTAMPS;
+	if (cs->sack_ok)
+		info->tcpi_options |= TCPI_OPT_SACK;
+	if (cs->wscale_ok) {
+		info->tcpi_options |= TCPI_OPT_WSCALE;
+		info->tcpi_snd_wscale = cs->snd_wscale;
+		info->tcpi_rcv_wscale = cs->rcv_wscale;
+	}
+	info->tcpi_rto = div_u64(cftcp_rto_ns(sk), NSEC_PER_USEC);
+	info->tcpi_ato = CFTCP_DELACK_MS * USEC_PER_MSEC;
+	info->tcpi_snd_mss = cs->mss;
+	info->tcpi_rcv_mss = cs->rcv_mss;
+	info->tcpi_sacked = cs->sacked_segs;
+	info->tcpi_lost = cs->lost_segs;
+	info->tcpi_last_data_recv = ms_since(cs->last_rcv_at);
+	info->tcpi_last_ack_recv = ms_since(cs->last_rcv_at);
+	info->tcpi_rtt = cs->srtt_us;
+	info->tcpi_rttvar = cs->rttvar_us;
+	info->tcpi_min_rtt = cs->min_rtt_us;
+	info->tcpi_advmss = cs->user_mss ?: cs->peer_mss;
+	info->tcpi_total_retrans = cs->retrans;
+	info->tcpi_bytes_acked = cs->bytes_acked;
+	info->tcpi_bytes_received = cs->bytes_received;
+	info->tcpi_segs_out = cs->segs_out;
+	info->tcpi_segs_in = cs->segs_in;
+	info->tcpi_notsent_bytes = octets_unsent(cs);
+	info->tcpi_snd_wnd = cs->snd_wnd;
+	info->tcpi_rcv_space = cs->rcv_wnd;
+}
+
+static int copy_out(char __user *optval, int __user *optlen, const void *from,
+		    int size, int len)
+{
+	len = min(len, size);
+	if (put_user(len, optlen) || copy_to_user(optval, from, len))
+		return -EFAULT;
+	return 0;
+}
+
+static int get_info(struct sock *sk, char __user *optval, int __user *optlen,
+		    int len)
+{
+	struct tcp_info info;
+
+	lock_sock(sk);
+	fill_info(sk, &info);
+	release_sock(sk);
+	return copy_out(optval, optlen, &info, sizeof(info), len);
+}
+
+static int linger2_s(const struct sock *sk)
+{
+	int ms = cftcp_sk(sk)->linger2_ms;
+
+	if (ms < 0)
+		return -1;
+	if (!ms)
+		ms = cftcp_sysctl(cftcp_sock_net(sk), fin_wait2_timeout_ms);
+	return ms / MSEC_PER_SEC;
+}
+
+static int get_tcp(const struct sock *sk, int optname, int *val)
+{
+	const struct cftcp_sock *cs = cftcp_sk(sk);
+
+	switch (optname) {
+	case TCP_NODELAY:
+		*val = cs->nodelay;
+		return 0;
+	case TCP_CORK:
+		*val = cs->cork;
+		return 0;
+	case TCP_MAXSEG:
+		*val = cs->mss;
+		if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN))
+			*val = cs->user_mss ?: cs->mss;
+		return 0;
+	case TCP_LINGER2:
+		*val = linger2_s(sk);
+		return 0;
+	case TCP_USER_TIMEOUT:
+		*val = cs->user_timeout_ms;
+		return 0;
+	}
+	return -ENOPROTOOPT;
+}
+
+int cftcp_getsockopt(struct sock *sk, int level, int optname,
+		     char __user *optval, int __user *optlen)
+{
+	int val, len, err = -ENOPROTOOPT;
+
+	if (level == SOL_IP)
+		return ip_getsockopt(sk, level, optname, optval, optlen);
+	if (get_user(len, optlen))
+		return -EFAULT;
+	if (len < 0)
+		return -EINVAL;
+	if (level == SOL_TCP && optname == TCP_INFO)
+		return get_info(sk, optval, optlen, len);
+	if (level == SOL_TCP)
+		err = get_tcp(sk, optname, &val);
+	if (level == SOL_CFTCP && optname == CFTCP_MSL) {
+		val = cftcp_sk(sk)->msl_ms ?:
+		      cftcp_sysctl(cftcp_sock_net(sk), msl_ms);
+		err = 0;
+	}
+	return err ?: copy_out(optval, optlen, &val, sizeof(val), len);
+}

@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/bitmap.h>
+#include <linux/in.h>
+#include <linux/net.h>
+#include <linux/slab.h>
+#include <net/ip.h>
+
+#include "netns.h"
+#include "port.h"
+#include "sock.h"
+
+#define PORTS 65536
+
+static struct cftcp_port *find_port(struct cftcp_ports *ports, u16 num)
+{
+	struct cftcp_port *port;
+
+	lockdep_assert_held(&ports->lock);
+	hash_for_each_possible(ports->table, port, node, num)
+		if (port->num == num)
+			return port;
+	return NULL;
+}
+
+/* A reservation of all addresses serves for each of them. */
+static struct cftcp_port_ref *find_ref(struct cftcp_port *port, __be32 addr)
+{
+	struct cftcp_port_ref *ref, *any = NULL;
+
+	hlist_for_each_entry(ref, &port->refs, node) {
+		if (ref->addr == addr)
+			return ref;
+		if (ref->addr == htonl(INADDR_ANY))
+			any = ref;
+	}
+	return any;
+}
+
+static void use_ref(struct cftcp_port_ref *ref)
+{
+	if (!ref->users++)
+		list_del_init(&ref->idle);
+}
+
+static struct cftcp_port_ref *share(struct cftcp_ports *ports, __be32 addr,
+				    u16 num)
+{
+	struct cftcp_port_ref *ref = NULL;
+	struct cftcp_port *port;
+
+	spin_lock_bh(&ports->lock);
+	port = find_port(ports, num);
+	if (port)
+		ref = find_ref(port, addr);
+	if (ref)
+		use_ref(ref);
+	spin_unlock_bh(&ports->lock);
+	return ref;
+}
+
+/*
+ * Our own reservations of other addresses of the port must not stand in the
+ * way of a new one, whereas stock sockets must. Called with @create held, and
+ * nobody but us writes sk_reuse of a reservation.
+ */
+static void set_reuse(struct cftcp_ports *ports, u16 num, struct socket *extra,
+		      unsigned char reuse)
+{
+	struct cftcp_port_ref *ref;
+	struct cftcp_port *port;
+
+	lockdep_assert_held(&ports->create);
+	spin_lock_bh(&ports->lock);
+	port = num ? find_port(ports, num) : NULL;
+	if (port)
+		hlist_for_each_entry(ref, &port->refs, node)
+			ref->reservation->sk->sk_reuse = reuse;
+	extra->sk->sk_reuse = port || !reuse ? reuse : SK_NO_REUSE;
+	spin_unlock_bh(&ports->lock);
+}
+
+static int bind_stock(struct cftcp_ports *ports, struct sock *sk, u16 num,
+		      struct socket **res)
+{
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = inet_sk(sk)->inet_rcv_saddr,
+		.sin_port = htons(num),
+	};
+	struct socket *sock;
+	int err;
+
+	err = sock_create_kern(ports->net, AF_INET, SOCK_STREAM, IPPROTO_TCP,
+			       &sock);
+	if (err)
+		return err;
+	if (cftcp_freebind(sk))
+		ip_sock_set_freebind(sock->sk);
+	set_reuse(ports, num, sock, SK_CAN_REUSE);
+	err = kernel_bind(sock, (struct sockaddr *)&addr, sizeof(addr));
+	set_reuse(ports, num, sock, SK_NO_REUSE);
+	if (err)
+		sock_release(sock);
+	else
+		*res = sock;
+	return err;
+}
+
+static void publish(struct cftcp_ports *ports, struct cftcp_port *port,
+		    struct cftcp_port_ref *ref)
+{
+	struct cftcp_port *old;
+
+	spin_lock_bh(&ports->lock);
+	old = find_port(ports, port->num);
+	if (!old) {
+		hash_add(ports->table, &port->node, port->num);
+		set_bit(port->num, ports->used);
+	}
+	ref->port = old ?: port;
+	hlist_add_head(&ref->node, &ref->port->refs);
+	spin_unlock_bh(&ports->lock);
+	if (old)
+		kfree(port);
+}
+
+/* Make a reservation of the socket's address and port @num, 0 to choose. */
+static struct cftcp_port_ref *reserve(struct cftcp_ports *ports,
+				      struct sock *sk, u16 num)
+{
+	struct cftcp_port_ref *ref;
+	struct cftcp_port *port;
+	int err = -ENOMEM;
+
+	lockdep_assert_held(&ports->create);
+	ref = kzalloc(sizeof(*ref), GFP_KERNEL);
+	if (!ref)
+		return ERR_PTR(-ENOMEM);
+	port = kzalloc(sizeof(*port), GFP_KERNEL);
+	if (!port)
+		goto free_ref;
+	err = bind_stock(ports, sk, num, &ref->reservation);
+	if (err)
+		goto free_port;
+
+	INIT_LIST_HEAD(&ref->idle);
+	ref->addr = inet_sk(sk)->inet_rcv_saddr;
+	ref->users = 1;
+	ref->chosen = !num;
+	port->num = inet_sk(ref->reservation->sk)->inet_num;
+	publish(ports, port, ref);
+	return ref;
+
+free_port:
+	kfree(port);
+free_ref:
+	kfree(ref);
+	return ERR_PTR(err);
+}
+
+static struct cftcp_port_ref *share_or_reserve(struct cftcp_ports *ports,
+					       struct sock *sk, u16 num)
+{
+	struct cftcp_port_ref *ref = NULL;
+
+	mutex_lock(&ports->create);
+	if (num)
+		ref = share(ports, inet_sk(sk)->inet_rcv_saddr, num);
+	if (!ref)
+		ref = reserve(ports, sk, num);
+	mutex_unlock(&ports->create);
+	return ref;
+}
+
+static bool overlap(__be32 a, __be32 b)
+{
+	return a == b || a == htonl(INADDR_ANY) || b == htonl(INADDR_ANY);
+}
+
+static bool same_device(const struct sock *a, const struct sock *b)
+{
+	return !a->sk_bound_dev_if || !b->sk_bound_dev_if ||
+	       a->sk_bound_dev_if == b->sk_bound_dev_if;
+}
+
+/* Does another cftcp socket or TIME-WAIT record forbid this bind? */
+static bool conflict(struct cftcp_ports *ports, struct cftcp_port *port,
+		     struct sock *sk)
+{
+	__be32 addr = inet_sk(sk)->inet_rcv_saddr;
+	struct cftcp_port_ref *ref;
+	struct cftcp_sock *other;
+
+	lockdep_assert_held(&ports->lock);
+	hlist_for_each_entry(other, &port->owners, port_node) {
+		struct sock *sk2 = cftcp_to_sk(other);
+
+		if (sk2 == sk || !same_device(sk, sk2) ||
+		    !overlap(addr, other->inet.inet_rcv_saddr))
+			continue;
+		if (!sk->sk_reuse || !sk2->sk_reuse ||
+		    sk2->sk_state == TCP_LISTEN)
+			return true;
+	}
+	if (sk->sk_reuse)
+		return false;
+	hlist_for_each_entry(ref, &port->refs, node)
+		if (ref->time_waits && overlap(addr, ref->addr))
+			return true;
+	return false;
+}
+
+static void own(struct sock *sk, struct cftcp_port_ref *ref)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	lockdep_assert_held(&cftcp_net(sock_net(sk))->ports.lock);
+	cs->port = ref;
+	hlist_add_head(&cs->port_node, &ref->port->owners);
+	inet_sk(sk)->inet_num = ref->port->num;
+	inet_sk(sk)->inet_sport = htons(ref->port->num);
+}
+
+int cftcp_port_get(struct sock *sk, unsigned short num)
+{
+	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_port_ref *ref;
+	bool taken;
+
+	ref = share_or_reserve(ports, sk, num);
+	if (IS_ERR(ref))
+		return PTR_ERR(ref);
+	spin_lock_bh(&ports->lock);
+	taken = conflict(ports, ref->port, sk);
+	if (!taken)
+		own(sk, ref);
+	spin_unlock_bh(&ports->lock);
+	if (!taken)
+		return 0;
+	cftcp_port_ref_put(ports, ref, false);
+	return -EADDRINUSE;
+}
+
+static void disown(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	hlist_del_init(&cs->port_node);
+	cs->port = NULL;
+	inet_sk(sk)->inet_num = 0;
+	inet_sk(sk)->inet_sport = 0;
+}
+
+/* Hash the socket as a connection from a port that it holds. */
+static int hash_from(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	cftcp_sock_set_key(sk);
+	return cftcp_hash_insert(cftcp_net(sock_net(sk)), &cs->entry);
+}
+
+static int connect_from(struct sock *sk, struct cftcp_port_ref *ref)
+{
+	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	int err;
+
+	spin_lock_bh(&ports->lock);
+	own(sk, ref);
+	spin_unlock_bh(&ports->lock);
+	err = hash_from(sk);
+	if (!err)
+		return 0;
+	cftcp_port_put(sk);
+	return err;
+}
+
+static bool has_listener(struct cftcp_port *port)
+{
+	struct cftcp_sock *cs;
+
+	hlist_for_each_entry(cs, &port->owners, port_node)
+		if (cftcp_to_sk(cs)->sk_state == TCP_LISTEN)
+			return true;
+	return false;
+}
+
+static struct cftcp_port_ref *share_chosen(struct cftcp_ports *ports,
+					   __be32 addr, u16 num)
+{
+	struct cftcp_port_ref *ref = NULL;
+	struct cftcp_port *port;
+
+	spin_lock_bh(&ports->lock);
+	port = find_port(ports, num);
+	if (port && !has_listener(port))
+		ref = find_ref(port, addr);
+	if (ref && !ref->chosen)
+		ref = NULL;
+	if (ref)
+		use_ref(ref);
+	spin_unlock_bh(&ports->lock);
+	return ref;
+}
+
+/* No port is free; one that we chose may serve another destination. */
+static int connect_shared(struct sock *sk)
+{
+	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	int low, high, span, start;
+
+	inet_get_local_port_range(sock_net(sk), &low, &high);
+	span = high - low + 1;
+	start = get_random_u32_below(span);
+	for (int i = 0; i < span; i++) {
+		u16 num = low + (start + i) % span;
+		struct cftcp_port_ref *ref;
+
+		if (!test_bit(num, ports->used))
+			continue;
+		ref = share_chosen(ports, inet_sk(sk)->inet_rcv_saddr, num);
+		if (ref && !connect_from(sk, ref))
+			return 0;
+		cond_resched();
+	}
+	return -EADDRNOTAVAIL;
+}
+
+int cftcp_port_connect(struct sock *sk)
+{
+	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_port_ref *ref;
+
+	if (cftcp_sk(sk)->port)
+		return hash_from(sk);
+	ref = share_or_reserve(ports, sk, 0);
+	if (!IS_ERR(ref))
+		return connect_from(sk, ref);
+	if (PTR_ERR(ref) != -EADDRINUSE)
+		return PTR_ERR(ref);
+	return connect_shared(sk);
+}
+
+int cftcp_port_may_listen(struct sock *sk)
+{
+	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_port *port = cftcp_sk(sk)->port->port;
+	struct cftcp_sock *other;
+	int err = 0;
+
+	spin_lock_bh(&ports->lock);
+	hlist_for_each_entry(other, &port->owners, port_node) {
+		struct sock *sk2 = cftcp_to_sk(other);
+
+		if (sk2 != sk && sk2->sk_state == TCP_LISTEN &&
+		    same_device(sk, sk2) &&
+		    overlap(inet_sk(sk)->inet_rcv_saddr,
+			    other->inet.inet_rcv_saddr))
+			err = -EADDRINUSE;
+	}
+	/* Inside of the lock, so that the next one to ask sees it. */
+	if (!err)
+		inet_sk_set_state(sk, TCP_LISTEN);
+	spin_unlock_bh(&ports->lock);
+	return err;
+}
+
+void cftcp_port_inherit(struct sock *child, struct cftcp_port_ref *ref)
+{
+	struct cftcp_ports *ports = &cftcp_net(sock_net(child))->ports;
+
+	spin_lock_bh(&ports->lock);
+	own(child, ref);
+	spin_unlock_bh(&ports->lock);
+}
+
+void cftcp_port_put(struct sock *sk)
+{
+	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_port_ref *ref = cftcp_sk(sk)->port;
+
+	if (!ref)
+		return;
+	spin_lock_bh(&ports->lock);
+	disown(sk);
+	spin_unlock_bh(&ports->lock);
+	cftcp_port_ref_put(ports, ref, false);
+}
+
+void cftcp_port_ref_get(struct cftcp_ports *ports, struct cftcp_port_ref *ref,
+			bool time_wait)
+{
+	spin_lock_bh(&ports->lock);
+	WARN_ON_ONCE(!ref->users);
+	ref->users++;
+	ref->time_waits += time_wait;
+	spin_unlock_bh(&ports->lock);
+}
+
+void cftcp_port_ref_put(struct cftcp_ports *ports, struct cftcp_port_ref *ref,
+			bool time_wait)
+{
+	bool last;
+
+	spin_lock_bh(&ports->lock);
+	ref->time_waits -= time_wait;
+	last = !--ref->users;
+	if (last)
+		list_add_tail(&ref->idle, &ports->idle);
+	spin_unlock_bh(&ports->lock);
+	if (last)
+		schedule_work(&ports->reaper);
+}
+
+/* Take one idle reservation out of all tables. */
+static struct cftcp_port_ref *reap_one(struct cftcp_ports *ports,
+				       struct cftcp_port **empty)
+{
+	struct cftcp_port_ref *ref;
+
+	*empty = NULL;
+	spin_lock_bh(&ports->lock);
+	ref = list_first_entry_or_null(&ports->idle, struct cftcp_port_ref,
+				       idle);
+	if (ref) {
+		list_del(&ref->idle);
+		hlist_del(&ref->node);
+		if (hlist_empty(&ref->port->refs)) {
+			*empty = ref->port;
+			hash_del(&ref->port->node);
+			clear_bit(ref->port->num, ports->used);
+		}
+	}
+	spin_unlock_bh(&ports->lock);
+	return ref;
+}
+
+static void reap(struct work_struct *work)
+{
+	struct cftcp_ports *ports = container_of(work, struct cftcp_ports,
+						 reaper);
+	struct cftcp_port_ref *ref;
+	struct cftcp_port *empty;
+
+	/* Serialised with set_reuse(), which walks the reservations. */
+	mutex_lock(&ports->create);
+	while ((ref = reap_one(ports, &empty))) {
+		sock_release(ref->reservation);
+		kfree(ref);
+		kfree(empty);
+		cond_resched();
+	}
+	mutex_unlock(&ports->create);
+}
+
+unsigned int cftcp_ports_count(const struct cftcp_ports *ports)
+{
+	return bitmap_weight(ports->used, PORTS);
+}
+
+int cftcp_ports_init(struct cftcp_net *cn)
+{
+	struct cftcp_ports *ports = &cn->ports;
+
+	ports->used = bitmap_zalloc(PORTS, GFP_KERNEL);
+	if (!ports->used)
+		return -ENOMEM;
+	spin_lock_init(&ports->lock);
+	hash_init(ports->table);
+	INIT_LIST_HEAD(&ports->idle);
+	mutex_init(&ports->create);
+	INIT_WORK(&ports->reaper, reap);
+	ports->net = cn->net;
+	return 0;
+}
+
+void cftcp_ports_exit(struct cftcp_net *cn)
+{
+	struct cftcp_ports *ports = &cn->ports;
+
+	cancel_work_sync(&ports->reaper);
+	reap(&ports->reaper);
+	WARN_ON_ONCE(!bitmap_empty(ports->used, PORTS));
+	bitmap_free(ports->used);
+}

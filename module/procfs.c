@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <net/net_namespace.h>
+
+#include "listen.h"
+#include "netns.h"
+#include "procfs.h"
+#include "sock.h"
+#include "timewait.h"
+
+/* Width of a line of /proc/net/tcp, without its end. */
+#define LINE	149
+
+/* How the second column pair calls the timers (proc_net_tcp.rst). */
+enum { NO_TIMER, RETRANSMIT, OTHER_TIMER, TIME_WAIT_TIMER, PROBE_TIMER };
+
+/**
+ * struct walk - where a reader of /proc/net/cftcp is
+ * @net: what proc_create_net() keeps
+ * @iter: walk through the connections, while between start and stop
+ * @slot: where @iter was when it last stopped
+ * @skip: the same
+ * @listeners: how many were shown; connections follow
+ */
+struct walk {
+	struct seq_net_private net;
+	struct rhashtable_iter iter;
+	unsigned int slot;
+	unsigned int skip;
+	loff_t listeners;
+};
+
+static struct cftcp_net *net_of(struct seq_file *seq)
+{
+	return cftcp_net(seq_file_net(seq));
+}
+
+static struct cftcp_entry *nth_listener(struct cftcp_net *cn, loff_t n)
+{
+	struct cftcp_sock *cs;
+	int bucket;
+
+	hash_for_each_rcu(cn->listeners, bucket, cs, listen_node)
+		if (!n--)
+			return &cs->entry;
+	return NULL;
+}
+
+static void *connection(struct walk *walk, bool next)
+{
+	void *entry;
+
+	do {
+		entry = next ? rhashtable_walk_next(&walk->iter) :
+			       rhashtable_walk_peek(&walk->iter);
+	} while (IS_ERR(entry));	/* the table was resized: go on */
+	return entry;
+}
+
+static void *start(struct seq_file *seq, loff_t *pos)
+	__acquires(RCU)
+{
+	struct walk *walk = seq->private;
+	struct cftcp_net *cn = net_of(seq);
+	struct cftcp_entry *listener;
+
+	rhashtable_walk_enter(&cn->connections, &walk->iter);
+	if (!*pos) {
+		walk->slot = 0;
+		walk->skip = 0;
+		walk->listeners = 0;
+	}
+	walk->iter.slot = walk->slot;
+	walk->iter.skip = walk->skip;
+	rhashtable_walk_start(&walk->iter);
+	if (!*pos)
+		return SEQ_START_TOKEN;
+	listener = nth_listener(cn, *pos - 1);
+	if (listener)
+		return listener;
+	return connection(walk, false);
+}
+
+static void *next(struct seq_file *seq, void *v, loff_t *pos)
+{
+	struct walk *walk = seq->private;
+	struct cftcp_entry *listener;
+	bool first = v == SEQ_START_TOKEN || walk->listeners == *pos;
+
+	++*pos;
+	listener = nth_listener(net_of(seq), *pos - 1);
+	if (listener) {
+		walk->listeners = *pos;
+		return listener;
+	}
+	return connection(walk, !first);
+}
+
+static void stop(struct seq_file *seq, void *v)
+	__releases(RCU)
+{
+	struct walk *walk = seq->private;
+
+	walk->slot = walk->iter.slot;
+	walk->skip = walk->iter.skip;
+	rhashtable_walk_stop(&walk->iter);
+	rhashtable_walk_exit(&walk->iter);
+}
+
+static long ticks_until(u64 at_ns)
+{
+	u64 now = ktime_get_ns();
+
+	return at_ns > now ? jiffies_delta_to_clock_t(
+				nsecs_to_jiffies(at_ns - now)) : 0;
+}
+
+static void show_key(struct seq_file *seq, const struct cftcp_key *key,
+		     int state)
+{
+	seq_printf(seq, "%4lld: %08X:%04X %08X:%04X %02X", seq->index - 1,
+		   (__force u32)key->laddr, ntohs(key->lport),
+		   (__force u32)key->faddr, ntohs(key->fport), state);
+}
+
+static int timer_of(const struct sock *sk, u64 *at)
+{
+	static const struct {
+		enum cftcp_timer_id id;
+		int shown;
+	} timers[] = {
+		{ CFTCP_TIMER_RTO, RETRANSMIT },
+		{ CFTCP_TIMER_PERSIST, PROBE_TIMER },
+		{ CFTCP_TIMER_FIN_WAIT2, OTHER_TIMER },
+		{ CFTCP_TIMER_USER, OTHER_TIMER },
+	};
+
+	for (int i = 0; i < ARRAY_SIZE(timers); i++) {
+		*at = READ_ONCE(cftcp_sk(sk)->timer.at[timers[i].id]);
+		if (*at)
+			return timers[i].shown;
+	}
+	return NO_TIMER;
+}
+
+static void show_sock(struct seq_file *seq, struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	int state = inet_sk_state_load(sk);
+	struct cftcp_key key = cs->entry.key;
+	u32 tx = 0, rx;
+	u64 at;
+	int timer = timer_of(sk, &at);
+
+	if (state == TCP_LISTEN) {
+		key = (struct cftcp_key) { .laddr = cs->inet.inet_rcv_saddr,
+					   .lport = cs->inet.inet_sport };
+		rx = READ_ONCE(cs->listen.accepts);
+	} else {
+		rx = cftcp_unread(cs);
+		tx = cs->write_seq - cs->snd_una;
+	}
+	show_key(seq, &key, state);
+	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5u %8d %lu %d %pK %lu %lu %u %u %d",
+		   tx, rx, timer, timer ? ticks_until(at) : 0,
+		   cs->backoff,
+		   from_kuid_munged(seq_user_ns(seq), sock_i_uid(sk)), 0,
+		   sock_i_ino(sk), refcount_read(&sk->sk_refcnt), sk,
+		   (unsigned long)jiffies_to_clock_t(
+				nsecs_to_jiffies(cftcp_rto_ns(sk))),
+		   (unsigned long)jiffies_to_clock_t(
+				msecs_to_jiffies(CFTCP_DELACK_MS)), 0, 0, -1);
+}
+
+static void show_request(struct seq_file *seq, struct cftcp_request *req)
+{
+	show_key(seq, &req->entry.key, TCP_SYN_RECV);
+	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5u %8d %d %d %pK",
+		   0, 0, RETRANSMIT, ticks_until(req->due.expires),
+		   req->rexmits,
+		   from_kuid_munged(seq_user_ns(seq),
+				    sock_i_uid(req->listener)),
+		   0, 0, refcount_read(&req->refs), req);
+}
+
+static void show_time_wait(struct seq_file *seq, struct cftcp_time_wait *tw)
+{
+	show_key(seq, &tw->entry.key, TCP_TIME_WAIT);
+	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5d %8d %d %d %pK",
+		   0, 0, TIME_WAIT_TIMER, ticks_until(READ_ONCE(tw->due.expires)),
+		   0, 0, 0, 0, refcount_read(&tw->refs), tw);
+}
+
+static int show(struct seq_file *seq, void *v)
+{
+	struct cftcp_entry *entry = v;
+
+	seq_setwidth(seq, LINE);
+	if (v == SEQ_START_TOKEN)
+		seq_puts(seq, "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode");
+	else if (entry->kind == CFTCP_KIND_SOCK)
+		show_sock(seq, cftcp_to_sk(container_of(entry,
+							struct cftcp_sock,
+							entry)));
+	else if (entry->kind == CFTCP_KIND_REQUEST)
+		show_request(seq, container_of(entry, struct cftcp_request,
+					       entry));
+	else
+		show_time_wait(seq, container_of(entry, struct cftcp_time_wait,
+						 entry));
+	seq_pad(seq, '\n');
+	return 0;
+}
+
+static const struct seq_operations connections_ops = {
+	.start	= start,
+	.next	= next,
+	.stop	= stop,
+	.show	= show,
+};
+
+static const char * const counter_names[CFTCP_MIB_COUNT] = {
+#define X(name, text) #name,
+	CFTCP_COUNTERS(X)
+#undef X
+#define X(name, text) "Drop" #name,
+	CFTCP_DROPS(X)
+#undef X
+};
+
+static u64 total(const struct cftcp_net *cn, int counter)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(per_cpu_ptr(cn->mib, cpu)->count[counter]);
+	return sum;
+}
+
+static int show_stat(struct seq_file *seq, void *v)
+{
+	struct cftcp_net *cn = cftcp_net(seq_file_single_net(seq));
+
+	for (int i = 0; i < CFTCP_MIB_COUNT; i++)
+		seq_printf(seq, "%s %llu\n", counter_names[i], total(cn, i));
+	seq_printf(seq, "Sockets %d\n", atomic_read(&cn->sockets));
+	seq_printf(seq, "Orphans %d\n", atomic_read(&cn->orphans));
+	seq_printf(seq, "TimeWait %d\n", atomic_read(&cn->time_waits));
+	seq_printf(seq, "Requests %d\n", atomic_read(&cn->request_count));
+	seq_printf(seq, "Ports %u\n", cftcp_ports_count(&cn->ports));
+	return 0;
+}
+
+int cftcp_procfs_init(struct cftcp_net *cn)
+{
+	struct proc_dir_entry *dir = cn->net->proc_net;
+
+	if (!proc_create_net("cftcp", 0444, dir, &connections_ops,
+			     sizeof(struct walk)))
+		return -ENOMEM;
+	if (!proc_create_net_single("cftcp_stat", 0444, dir, show_stat, NULL)) {
+		remove_proc_entry("cftcp", dir);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void cftcp_procfs_exit(struct cftcp_net *cn)
+{
+	remove_proc_entry("cftcp_stat", cn->net->proc_net);
+	remove_proc_entry("cftcp", cn->net->proc_net);
+}

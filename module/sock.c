@@ -1,0 +1,761 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The system calls, but for closing (close.c) and options (opt.c). */
+#include <asm/ioctls.h>
+#include <linux/mm.h>
+#include <linux/poll.h>
+#include <linux/sockios.h>
+#include <linux/swap.h>
+#include <linux/tcp.h>
+#include <net/inet_common.h>
+#include <net/ip.h>
+#include <net/protocol.h>
+#include <net/tcp.h>
+
+#include "close.h"
+#include "input.h"
+#include "listen.h"
+#include "opt.h"
+#include "output.h"
+#include "port.h"
+#include "sock.h"
+#include "timer.h"
+#include "trace.h"
+
+static atomic_long_t memory_allocated ____cacheline_aligned_in_smp;
+static DEFINE_PER_CPU(int, fw_alloc);
+static struct percpu_counter sockets_allocated;
+static unsigned long memory_pressure;
+/* Pages: below [0] no limits, above [1] pressure, [2] is the end. */
+static long sysctl_mem[3];
+static int sysctl_rmem[1] = { 4096 };
+static int sysctl_wmem[1] = { 4096 };
+
+static struct lock_class_key lock_key, slock_key;
+
+/* sk_write_space: ACKs or the user's options made room in the send buffer. */
+static void write_space(struct sock *sk)
+{
+	struct socket_wq *wq;
+
+	if (!sk->sk_socket || !sk_stream_is_writeable(sk))
+		return;
+	clear_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	if (skwq_has_sleeper(wq))
+		wake_up_interruptible_poll(&wq->wait, EPOLLOUT | EPOLLWRNORM |
+					   EPOLLWRBAND);
+	if (!(sk->sk_shutdown & SEND_SHUTDOWN))
+		sk_wake_async(sk, SOCK_WAKE_SPACE, POLL_OUT);
+	rcu_read_unlock();
+}
+
+/*
+ * Coming into being.
+ */
+
+void cftcp_sock_init_fields(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	/* A reservation's lock is taken inside of ours: own lock classes. */
+	sock_lock_init_class_and_name(sk, "slock-CFTCP", &slock_key,
+				      "sk_lock-CFTCP", &lock_key);
+	cs->af = &cftcp_ipv4_ops;
+	cs->entry.kind = CFTCP_KIND_SOCK;
+	cs->rtx = RB_ROOT;
+	cs->ofo = RB_ROOT;
+	INIT_HLIST_NODE(&cs->port_node);
+	INIT_HLIST_NODE(&cs->listen_node);
+	INIT_LIST_HEAD(&cs->accept_node);
+	spin_lock_init(&cs->listen.lock);
+	INIT_LIST_HEAD(&cs->listen.accept);
+	INIT_LIST_HEAD(&cs->listen.requests);
+	cs->peer_mss = CFTCP_DEFAULT_MSS;
+	cs->mss = CFTCP_DEFAULT_MSS;
+	cs->rcv_mss = CFTCP_DEFAULT_MSS;
+	cs->rto_ns = (u64)cftcp_sysctl(cn, rto_init_ms) * NSEC_PER_MSEC;
+	cftcp_timer_init(sk);
+
+	sk->sk_rcvbuf = READ_ONCE(cn->sysctl.rmem[1]);
+	sk->sk_sndbuf = READ_ONCE(cn->sysctl.wmem[1]);
+	sk->sk_write_space = write_space;
+	sk->sk_gso_type = cs->af->gso_type;
+	/* Lookups are RCU, and clones of segments count what they hold. */
+	sock_set_flag(sk, SOCK_RCU_FREE);
+	sock_set_flag(sk, SOCK_USE_WRITE_QUEUE);
+	sk_sockets_allocated_inc(sk);
+	atomic_inc(&cn->sockets);
+}
+
+static int init(struct sock *sk)
+{
+	if (!cftcp_sysctl(cftcp_sock_net(sk), enabled))
+		return -ENOPROTOOPT;
+	cftcp_sock_init_fields(sk);
+	return 0;
+}
+
+void cftcp_sock_init_child(struct sock *sk)
+{
+	struct inet_sock *inet = inet_sk(sk);
+
+	/* As inet_create() does for a socket of a process. */
+	sk->sk_destruct = inet_sock_destruct;
+	sk->sk_protocol = IPPROTO_CFTCP;
+	sk->sk_backlog_rcv = cftcp_prot.backlog_rcv;
+	inet->uc_ttl = -1;
+	inet->mc_ttl = 1;
+	cftcp_sock_init_fields(sk);
+	sk_set_txhash(sk);
+	cftcp_set_inet_id(inet, get_random_u16());
+}
+
+/*
+ * connect, disconnect
+ */
+
+static void begin_syn(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	u32 most = max(READ_ONCE(sk->sk_rcvbuf), READ_ONCE(cn->sysctl.rmem[2]));
+
+	cs->iss = cftcp_isn(&cs->entry.key);
+	cs->snd_una = cs->iss;
+	cs->snd_nxt = cs->iss;
+	cs->write_seq = cs->iss + 1;
+	cs->ts_offset = cftcp_ts_offset(&cs->entry.key);
+	cs->ts_ok = 1;
+	cs->sack_ok = 1;
+	cs->wscale_ok = 1;
+	cs->rcv_wscale = cftcp_choose_wscale(most / 2);
+	cs->rcv_wnd = min_t(u32, READ_ONCE(sk->sk_rcvbuf) / 2, 65535);
+	cs->created_at = ktime_get_ns();
+	cs->syn_rexmits = 0;
+}
+
+static int connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
+{
+	int err;
+
+	err = cftcp_ipv4_connect(sk, uaddr, addr_len);
+	if (err)
+		return err;
+	err = cftcp_port_connect(sk);
+	if (err) {
+		cftcp_ipv4_unconnect(sk);
+		return err == -EADDRINUSE ? -EADDRNOTAVAIL : err;
+	}
+	cftcp_sk(sk)->hashed = 1;
+	sk_set_txhash(sk);
+	cftcp_set_inet_id(inet_sk(sk), get_random_u16());
+	begin_syn(sk);
+	cftcp_count(cftcp_sock_net(sk), ActiveOpens);
+	cftcp_sock_set_state(sk, TCP_SYN_SENT, "connect");
+	cftcp_send_syn(sk);
+	return 0;
+}
+
+/* Everything that one connection leaves behind and the next must not find. */
+static void forget_connection(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	__skb_queue_purge(&sk->sk_receive_queue);
+	cftcp_purge_ofo(sk);
+	cs->rcv_nxt = 0;
+	cs->rcv_wup = 0;
+	cs->copied_seq = 0;
+	cs->fin_queued = 0;
+	cs->fin_received = 0;
+	cs->passive = 0;
+	cs->recovering = 0;
+	cs->reordered = 0;
+	cs->ack_now = 0;
+	cs->backoff = 0;
+	cs->dup_acks = 0;
+	cs->highest_sacked = 0;
+	cs->rack_sent_at = 0;
+	cs->rack_end_seq = 0;
+	cs->srtt_us = 0;
+	cs->min_rtt_us = 0;
+	cs->max_snd_wnd = 0;
+	cs->ts_recent = 0;
+	cs->rto_ns = (u64)cftcp_sysctl(cn, rto_init_ms) * NSEC_PER_MSEC;
+	WRITE_ONCE(sk->sk_shutdown, 0);
+	WRITE_ONCE(sk->sk_err_soft, 0);
+	sock_reset_flag(sk, SOCK_DONE);
+	sk_dst_reset(sk);
+}
+
+/* connect(AF_UNSPEC), a connect() that failed, shutdown() of a listener. */
+static int disconnect(struct sock *sk, int flags)
+{
+	int old = sk->sk_state;
+
+	if (old != TCP_CLOSE && old != TCP_LISTEN) {
+		cftcp_count(cftcp_sock_net(sk), AbortOnUser);
+		cftcp_abort(sk, ECONNRESET);
+	} else {
+		cftcp_abort(sk, 0);
+	}
+	forget_connection(sk);
+	cftcp_ipv4_unconnect(sk);
+	if (!(sk->sk_userlocks & SOCK_BINDPORT_LOCK))
+		cftcp_port_put(sk);
+	return 0;
+}
+
+/*
+ * listen, accept
+ */
+
+static int listen(struct socket *sock, int backlog)
+{
+	struct sock *sk = sock->sk;
+	int err = -EINVAL;
+
+	lock_sock(sk);
+	if (sock->state != SS_UNCONNECTED)
+		goto out;
+	if (sk->sk_state == TCP_LISTEN) {
+		WRITE_ONCE(cftcp_sk(sk)->listen.backlog, backlog);
+		err = 0;
+	} else if (sk->sk_state == TCP_CLOSE) {
+		err = inet_sk(sk)->inet_num ? 0 : cftcp_port_get(sk, 0);
+		if (!err)
+			err = cftcp_listen_start(sk, backlog);
+	}
+out:
+	release_sock(sk);
+	return err;
+}
+
+static struct sock *wait_for_child(struct sock *sk, long timeo, int *err)
+{
+	DEFINE_WAIT(wait);
+	struct sock *child;
+
+	for (;;) {
+		prepare_to_wait_exclusive(sk_sleep(sk), &wait,
+					  TASK_INTERRUPTIBLE);
+		*err = 0;
+		child = cftcp_accept_pop(sk);
+		if (child)
+			break;
+		*err = -EINVAL;
+		if (sk->sk_state != TCP_LISTEN)
+			break;
+		*err = sock_intr_errno(timeo);
+		if (signal_pending(current))
+			break;
+		*err = -EAGAIN;
+		if (!timeo)
+			break;
+		release_sock(sk);
+		timeo = schedule_timeout(timeo);
+		lock_sock(sk);
+	}
+	finish_wait(sk_sleep(sk), &wait);
+	return child;
+}
+
+static int accept_child(struct socket *sock, struct socket *newsock, int flags)
+{
+	struct sock *sk = sock->sk, *child;
+	int err = -EINVAL;
+
+	lock_sock(sk);
+	child = sk->sk_state == TCP_LISTEN ?
+		wait_for_child(sk, sock_rcvtimeo(sk, flags & O_NONBLOCK),
+			       &err) : NULL;
+	release_sock(sk);
+	if (!child)
+		return err;
+	lock_sock(child);
+	sock_graft(child, newsock);
+	newsock->state = SS_CONNECTED;
+	release_sock(child);
+	return 0;
+}
+
+#ifdef CFTCP_ACCEPT_ARG
+static int accept(struct socket *sock, struct socket *newsock,
+		  struct proto_accept_arg *arg)
+{
+	return accept_child(sock, newsock, arg->flags);
+}
+#else
+static int accept(struct socket *sock, struct socket *newsock, int flags,
+		  bool kern)
+{
+	return accept_child(sock, newsock, flags);
+}
+#endif
+
+/*
+ * send
+ */
+
+static struct sk_buff *fresh_tail(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct sk_buff *skb;
+
+	if (!sk_stream_memory_free(sk))
+		return NULL;
+	skb = cftcp_alloc_skb(sk, sk->sk_allocation);
+	if (!skb)
+		return NULL;
+	cftcp_cb(skb)->seq = cs->write_seq;
+	cftcp_cb(skb)->end_seq = cs->write_seq;
+	__skb_queue_tail(&sk->sk_write_queue, skb);
+	return skb;
+}
+
+/* The segment that more text goes into, or NULL for want of memory. */
+static struct sk_buff *tail_with_room(struct sock *sk, u32 goal,
+				      struct page_frag *pfrag)
+{
+	struct sk_buff *skb = skb_peek_tail(&sk->sk_write_queue);
+	int frags;
+
+	if (!sk_page_frag_refill(sk, pfrag))
+		return NULL;
+	if (!skb || skb->len >= goal)
+		return fresh_tail(sk);
+	frags = skb_shinfo(skb)->nr_frags;
+	if (frags >= MAX_SKB_FRAGS &&
+	    !skb_can_coalesce(skb, frags, pfrag->page, pfrag->offset))
+		return fresh_tail(sk);
+	return skb;
+}
+
+/* Copy some text to the tail. Returns octets, 0 for no memory, or -EFAULT. */
+static int append(struct sock *sk, struct msghdr *msg, u32 goal)
+{
+	struct page_frag *pfrag = sk_page_frag(sk);
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct sk_buff *skb = tail_with_room(sk, goal, pfrag);
+	int frags, copy, err;
+	bool merge;
+
+	if (!skb)
+		return 0;
+	frags = skb_shinfo(skb)->nr_frags;
+	merge = skb_can_coalesce(skb, frags, pfrag->page, pfrag->offset);
+	copy = min_t(size_t, msg_data_left(msg), goal - skb->len);
+	copy = min_t(int, copy, pfrag->size - pfrag->offset);
+	if (!sk_wmem_schedule(sk, copy))
+		goto nothing;
+	err = skb_copy_to_page_nocache(sk, &msg->msg_iter, skb, pfrag->page,
+				       pfrag->offset, copy);
+	if (err) {
+		copy = err;
+		goto empty;
+	}
+	if (merge) {
+		skb_frag_size_add(&skb_shinfo(skb)->frags[frags - 1], copy);
+	} else {
+		skb_fill_page_desc(skb, frags, pfrag->page, pfrag->offset,
+				   copy);
+		get_page(pfrag->page);
+	}
+	pfrag->offset += copy;
+	cs->write_seq += copy;
+	cftcp_cb(skb)->end_seq += copy;
+	return copy;
+
+nothing:
+	copy = 0;
+empty:
+	if (!skb->len) {
+		__skb_unlink(skb, &sk->sk_write_queue);
+		cftcp_free_skb(sk, skb);
+	}
+	return copy;
+}
+
+static int send_locked(struct sock *sk, struct msghdr *msg, long timeo)
+{
+	enum cftcp_push how = msg->msg_flags & MSG_MORE ||
+			      cftcp_sk(sk)->cork ?
+			      CFTCP_PUSH_MORE : CFTCP_PUSH_NAGLE;
+	u32 goal = cftcp_size_goal(sk, cftcp_mss(sk));
+	int done = 0, n, err = 0;
+
+	while (msg_data_left(msg)) {
+		err = -EPIPE;
+		if (sk->sk_err || sk->sk_shutdown & SEND_SHUTDOWN ||
+		    cftcp_fsm(sk->sk_state, CFTCP_EV_SEND).act & CFTCP_DO_EPIPE)
+			break;
+		n = append(sk, msg, goal);
+		err = n;
+		if (n < 0)
+			break;
+		done += n;
+		if (n && skb_peek_tail(&sk->sk_write_queue)->len < goal)
+			continue;
+		/* A segment is full, or memory is: let go what can go. */
+		cftcp_push(sk, n ? CFTCP_PUSH_MORE : how);
+		if (n)
+			continue;
+		set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+		err = sk_stream_wait_memory(sk, &timeo);
+		if (err)
+			break;
+		goal = cftcp_size_goal(sk, cftcp_mss(sk));
+	}
+	if (done) {
+		cftcp_push(sk, how);
+		return done;
+	}
+	return err < 0 ? err : 0;
+}
+
+static int send_text(struct sock *sk, struct msghdr *msg, size_t len)
+{
+	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
+	int err = 0;
+
+	if (msg->msg_flags & (MSG_OOB | MSG_FASTOPEN))
+		return -EOPNOTSUPP;
+	lock_sock(sk);
+	if ((1 << sk->sk_state) & ~(TCPF_ESTABLISHED | TCPF_CLOSE_WAIT))
+		err = sk_stream_wait_connect(sk, &timeo);
+	sk_clear_bit(SOCKWQ_ASYNC_NOSPACE, sk);
+	if (!err)
+		err = send_locked(sk, msg, timeo);
+	if (err < 0)
+		err = sk_stream_error(sk, msg->msg_flags, err);
+	release_sock(sk);
+	return err;
+}
+
+/*
+ * receive
+ */
+
+/* The segment that holds octet @seq, and where in it. */
+static struct sk_buff *find_octet(struct sock *sk, u32 seq, u32 *offset)
+{
+	struct sk_buff *skb;
+
+	skb_queue_walk(&sk->sk_receive_queue, skb) {
+		*offset = seq - cftcp_cb(skb)->seq;
+		if (*offset < skb->len)
+			return skb;
+	}
+	return NULL;
+}
+
+/* Nothing on hand: 0 to wait, 1 to return what there is, or an error. */
+static int read_verdict(struct sock *sk, bool some, long timeo)
+{
+	if (some)
+		return sk->sk_err || sk->sk_state == TCP_CLOSE ||
+		       sk->sk_shutdown & RCV_SHUTDOWN || !timeo ||
+		       signal_pending(current);
+	if (sock_flag(sk, SOCK_DONE))
+		return 1;
+	if (sk->sk_err)
+		return sock_error(sk);
+	if (sk->sk_shutdown & RCV_SHUTDOWN)
+		return 1;
+	if (sk->sk_state == TCP_CLOSE)
+		return -ENOTCONN;
+	if (!timeo)
+		return -EAGAIN;
+	return signal_pending(current) ? sock_intr_errno(timeo) : 0;
+}
+
+/* The reader made room: tell the peer if that is worth a segment. */
+static void update_window(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	u32 shown = cftcp_rcv_wnd_end(cs) - cs->rcv_nxt;
+	u32 now;
+
+	if (!((1 << sk->sk_state) &
+	      (TCPF_ESTABLISHED | TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2)))
+		return;
+	if (2 * (u64)shown > READ_ONCE(sk->sk_rcvbuf) / 2)
+		return;
+	now = cftcp_select_window(cs);
+	if (now > shown && now >= 2 * shown)
+		cftcp_send_ack(sk);
+}
+
+static void consume(struct sock *sk, struct sk_buff *skb)
+{
+	__skb_unlink(skb, &sk->sk_receive_queue);
+	consume_skb(skb);
+}
+
+static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
+			  int flags, long timeo)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	size_t target = sock_rcvlowat(sk, flags & MSG_WAITALL, len);
+	u32 peek = cs->copied_seq;
+	u32 *seq = flags & MSG_PEEK ? &peek : &cs->copied_seq;
+	size_t done = 0;
+	int err = 0;
+
+	while (done < len) {
+		u32 offset, n;
+		struct sk_buff *skb = find_octet(sk, *seq, &offset);
+
+		if (!skb) {
+			if (done >= target && !READ_ONCE(sk->sk_backlog.tail))
+				break;
+			err = read_verdict(sk, done, timeo);
+			if (err)
+				break;
+			if (done >= target)
+				sk_flush_backlog(sk);
+			else
+				sk_wait_data(sk, &timeo, skb_peek_tail(
+						&sk->sk_receive_queue));
+			/* Another reader may have been here meanwhile. */
+			if (flags & MSG_PEEK && peek - done != cs->copied_seq)
+				peek = cs->copied_seq + done;
+			continue;
+		}
+		n = min_t(size_t, skb->len - offset, len - done);
+		if (!(flags & MSG_TRUNC) &&
+		    skb_copy_datagram_msg(skb, offset, msg, n)) {
+			err = -EFAULT;
+			break;
+		}
+		*seq += n;
+		done += n;
+		if (!(flags & MSG_PEEK) && offset + n == skb->len)
+			consume(sk, skb);
+	}
+	if (done && !(flags & MSG_PEEK))
+		update_window(sk);
+	return done ?: min(err, 0);
+}
+
+static int receive(struct sock *sk, struct msghdr *msg, size_t len, int flags,
+		   int *addr_len)
+{
+	int ret = -ENOTCONN;
+
+	if (unlikely(flags & MSG_ERRQUEUE))
+		return inet_recv_error(sk, msg, len, addr_len);
+	if (flags & MSG_OOB)
+		return -EINVAL;
+	lock_sock(sk);
+	if (sk->sk_state != TCP_LISTEN)
+		ret = receive_locked(sk, msg, len, flags,
+				     sock_rcvtimeo(sk, flags & MSG_DONTWAIT));
+	release_sock(sk);
+	return ret;
+}
+
+/*
+ * poll, ioctl
+ */
+
+static __poll_t writable(struct sock *sk)
+{
+	if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
+	    sk_stream_is_writeable(sk))
+		return EPOLLOUT | EPOLLWRNORM;
+	sk_set_bit(SOCKWQ_ASYNC_NOSPACE, sk);
+	set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+	/* Room may have come between the test and the bit. */
+	smp_mb__after_atomic();
+	return sk_stream_is_writeable(sk) ? EPOLLOUT | EPOLLWRNORM : 0;
+}
+
+static __poll_t poll(struct file *file, struct socket *sock, poll_table *wait)
+{
+	struct sock *sk = sock->sk;
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	int state, shutdown;
+	__poll_t mask = 0;
+
+	sock_poll_wait(file, sock, wait);
+	state = inet_sk_state_load(sk);
+	if (state == TCP_LISTEN)
+		return READ_ONCE(cs->listen.accepts) ?
+			EPOLLIN | EPOLLRDNORM : 0;
+	shutdown = READ_ONCE(sk->sk_shutdown);
+	if (shutdown == SHUTDOWN_MASK || state == TCP_CLOSE)
+		mask |= EPOLLHUP;
+	if (shutdown & RCV_SHUTDOWN)
+		mask |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+	if (!((1 << state) & (TCPF_SYN_SENT | TCPF_SYN_RECV))) {
+		int unread = cftcp_unread(cs);
+
+		if (unread && unread >= sock_rcvlowat(sk, 0, INT_MAX))
+			mask |= EPOLLIN | EPOLLRDNORM;
+		mask |= writable(sk);
+	}
+	smp_rmb();	/* with what sets sk_err before it wakes us */
+	if (READ_ONCE(sk->sk_err) || !skb_queue_empty_lockless(&sk->sk_error_queue))
+		mask |= EPOLLERR;
+	return mask;
+}
+
+static int ioctl(struct sock *sk, int cmd, cftcp_ioctl_arg arg)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	int answer;
+
+	if (cmd != SIOCINQ && cmd != SIOCOUTQ && cmd != SIOCOUTQNSD)
+		return -ENOIOCTLCMD;
+	lock_sock(sk);
+	if (sk->sk_state == TCP_LISTEN)
+		answer = -EINVAL;
+	else if (cmd == SIOCINQ)
+		answer = cftcp_unread(cs);
+	else if ((1 << sk->sk_state) &
+		 (TCPF_SYN_SENT | TCPF_SYN_RECV | TCPF_CLOSE))
+		answer = 0;
+	else if (cmd == SIOCOUTQ)
+		answer = cs->write_seq - cs->snd_una -
+			 (cs->fin_queued && !cftcp_fin_acked(cs));
+	else
+		answer = cs->write_seq - cs->snd_nxt -
+			 (cs->fin_queued && !cftcp_fin_sent(cs));
+	release_sock(sk);
+	return answer < 0 ? answer : cftcp_ioctl_answer(arg, answer);
+}
+
+/*
+ * The rest of struct proto.
+ */
+
+static void release_cb(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	if (!cs->deferred)
+		return;
+	if (test_and_clear_bit(CFTCP_DEFER_MTU, &cs->deferred))
+		cftcp_ipv4_mtu_reduced(sk);
+	if (test_and_clear_bit(CFTCP_DEFER_TIMER, &cs->deferred))
+		cftcp_timer_deferred(sk);
+}
+
+static void enter_memory_pressure(struct sock *sk)
+{
+	WRITE_ONCE(memory_pressure, 1);
+}
+
+/* The table of connections is entered and left elsewhere. */
+static int hash(struct sock *sk)
+{
+	return 0;
+}
+
+static void unhash(struct sock *sk)
+{
+}
+
+struct proto cftcp_prot = {
+	.name			= "CFTCP",
+	.owner			= THIS_MODULE,
+	.close			= cftcp_close,
+	.connect		= connect,
+	.disconnect		= disconnect,
+	.ioctl			= ioctl,
+	.init			= init,
+	.shutdown		= cftcp_shutdown,
+	.setsockopt		= cftcp_setsockopt,
+	.getsockopt		= cftcp_getsockopt,
+	.sendmsg		= send_text,
+	.recvmsg		= receive,
+	.backlog_rcv		= cftcp_segment_arrives,
+	.release_cb		= release_cb,
+	.hash			= hash,
+	.unhash			= unhash,
+	.get_port		= cftcp_port_get,
+	.put_port		= cftcp_port_put,
+	.enter_memory_pressure	= enter_memory_pressure,
+	.memory_allocated	= &memory_allocated,
+	.per_cpu_fw_alloc	= &fw_alloc,
+	.sockets_allocated	= &sockets_allocated,
+	.memory_pressure	= &memory_pressure,
+	.sysctl_mem		= sysctl_mem,
+	.sysctl_rmem		= sysctl_rmem,
+	.sysctl_wmem		= sysctl_wmem,
+	.max_header		= MAX_TCP_HEADER,
+	.no_autobind		= true,
+	.obj_size		= sizeof(struct cftcp_sock),
+};
+
+static const struct proto_ops ops = {
+	.family		= PF_INET,
+	.owner		= THIS_MODULE,
+	.release	= inet_release,
+	.bind		= inet_bind,
+	.connect	= inet_stream_connect,
+	.socketpair	= sock_no_socketpair,
+	.accept		= accept,
+	.getname	= inet_getname,
+	.poll		= poll,
+	.ioctl		= inet_ioctl,
+	.gettstamp	= sock_gettstamp,
+	.listen		= listen,
+	.shutdown	= inet_shutdown,
+	.setsockopt	= sock_common_setsockopt,
+	.getsockopt	= sock_common_getsockopt,
+	.sendmsg	= inet_sendmsg,
+	.recvmsg	= inet_recvmsg,
+	.mmap		= sock_no_mmap,
+	CFTCP_NO_SENDPAGE
+};
+
+static struct inet_protosw protosw = {
+	.type		= SOCK_STREAM,
+	.protocol	= IPPROTO_CFTCP,
+	.prot		= &cftcp_prot,
+	.ops		= &ops,
+};
+
+static void size_memory(void)
+{
+	unsigned long pages = max(nr_free_buffer_pages() / 16, 128UL);
+
+	sysctl_mem[0] = pages / 4 * 3;
+	sysctl_mem[1] = pages;
+	sysctl_mem[2] = sysctl_mem[0] * 2;
+}
+
+int cftcp_sock_register(void)
+{
+	int err;
+
+	size_memory();
+	err = percpu_counter_init(&sockets_allocated, 0, GFP_KERNEL);
+	if (err)
+		return err;
+	err = proto_register(&cftcp_prot, 1);
+	if (err)
+		percpu_counter_destroy(&sockets_allocated);
+	return err;
+}
+
+void cftcp_sock_unregister(void)
+{
+	proto_unregister(&cftcp_prot);
+	percpu_counter_destroy(&sockets_allocated);
+}
+
+void cftcp_sock_open(void)
+{
+	inet_register_protosw(&protosw);
+}
+
+void cftcp_sock_shut(void)
+{
+	inet_unregister_protosw(&protosw);
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The full socket, and the system calls on it. */
+#ifndef _CFTCP_SOCK_H
+#define _CFTCP_SOCK_H
+
+#include <linux/rbtree.h>
+#include <net/inet_sock.h>
+#include <net/sock.h>
+
+#include "af.h"
+#include "fsm.h"
+#include "hash.h"
+#include "netns.h"
+#include "timer.h"
+#include "uapi/cftcp.h"
+
+/* Largest shift of RFC 7323, and the largest window that it can show. */
+#define CFTCP_MAX_WSCALE	14
+#define CFTCP_MAX_WINDOW	(65535U << CFTCP_MAX_WSCALE)
+/* RFC 9293 section 3.7.1: MSS where the peer named none. */
+#define CFTCP_DEFAULT_MSS	536U
+/* Least MSS that is honoured: options must fit and progress be made. */
+#define CFTCP_MIN_MSS		48U
+/* Timestamps option with its two NOPs. */
+#define CFTCP_TS_LEN		12
+#define CFTCP_DELACK_MS		40
+/* tcp(7): TCP_CORK holds a partial segment no longer than this. */
+#define CFTCP_CORK_MS		200
+/* RFC 5961 section 7: a socket sends at most one challenge ACK in this time. */
+#define CFTCP_CHALLENGE_MS	500
+/* SACK blocks that fit beside nothing else; three beside timestamps. */
+#define CFTCP_MAX_SACKS		4
+
+/**
+ * struct cftcp_cb - what skb->cb holds while a segment is ours
+ * @seq: number of the first octet (or of the SYN)
+ * @end_seq: number after the last octet and the FIN
+ * @flags: CFTCP_FLAG_* of the header
+ * @sacked: CFTCP_SEG_* marks of a segment that was sent
+ * @ack: received acknowledgment number
+ * @wnd: received window, not scaled
+ * @sent_at: ns, when it was last sent
+ * @first_sent: ns, when it was first sent
+ */
+struct cftcp_cb {
+	u32 seq;
+	u32 end_seq;
+	u8 flags;
+	u8 sacked;
+	u16 wnd;
+	union {
+		u32 ack;
+		struct {
+			u64 sent_at;
+			u64 first_sent;
+		};
+	};
+};
+
+static inline struct cftcp_cb *cftcp_cb(const struct sk_buff *skb)
+{
+	BUILD_BUG_ON(sizeof(struct cftcp_cb) > sizeof(skb->cb));
+	return (struct cftcp_cb *)skb->cb;
+}
+
+/* Header flags, by their place in the header. */
+#define CFTCP_FLAG_FIN	0x01
+#define CFTCP_FLAG_SYN	0x02
+#define CFTCP_FLAG_RST	0x04
+#define CFTCP_FLAG_PSH	0x08
+#define CFTCP_FLAG_ACK	0x10
+#define CFTCP_FLAG_URG	0x20
+
+#define CFTCP_SEG_SACKED	0x01	/* the peer holds it */
+#define CFTCP_SEG_LOST		0x02	/* to be sent again */
+#define CFTCP_SEG_REXMITTED	0x04	/* was sent more than once */
+
+/* Bit numbers of cftcp_sock.deferred. */
+#define CFTCP_DEFER_TIMER	0	/* the timer fired */
+#define CFTCP_DEFER_MTU		1	/* the path MTU changed */
+
+/**
+ * struct cftcp_sack - a SACK block, host order
+ * @start: first number
+ * @end: number after the last
+ */
+struct cftcp_sack {
+	u32 start;
+	u32 end;
+};
+
+/**
+ * struct cftcp_listen - what only a socket in LISTEN uses
+ * @lock: protects all below; inside of no other cftcp lock but @lock's socket
+ * @accept: children that wait for accept() (struct cftcp_sock.accept_node)
+ * @requests: struct cftcp_request.listen_node
+ * @accepts: length of @accept
+ * @request_count: length of @requests
+ * @backlog: the most that @accept may hold
+ * @open: false before and after LISTEN: nothing may be added
+ */
+struct cftcp_listen {
+	spinlock_t lock;
+	struct list_head accept;
+	struct list_head requests;
+	unsigned int accepts;
+	unsigned int request_count;
+	unsigned int backlog;
+	bool open;
+};
+
+/**
+ * struct cftcp_sock - a full socket
+ *
+ * All fields are protected by the socket lock unless said otherwise.
+ *
+ * @inet: must be first
+ * @entry: place in the connection table
+ * @af: the address family
+ * @port: reserved local port, NULL if none
+ * @port_node: link in cftcp_port.owners, under cftcp_ports.lock
+ * @listen_node: link in cftcp_net.listeners, under cftcp_net.listen_lock
+ * @accept_node: link in cftcp_listen.accept, under its lock
+ * @listen: state of a listener
+ *
+ * @iss: initial send sequence number
+ * @irs: initial receive sequence number
+ * @snd_una: oldest number not acknowledged
+ * @snd_nxt: next number to be sent for the first time
+ * @snd_wnd: send window from @snd_una on, octets
+ * @snd_wl1: SEG.SEQ of the last window update
+ * @snd_wl2: SEG.ACK of the last window update
+ * @max_snd_wnd: largest @snd_wnd ever (MAX.SND.WND of RFC 5961)
+ * @rcv_nxt: next number expected
+ * @rcv_wnd: window advertised with @rcv_wup
+ * @rcv_wup: RCV.NXT when the window was last advertised
+ * @last_ack_sent: Last.ACK.sent of RFC 7323
+ * @write_seq: number after the last octet queued, and after the FIN if queued
+ * @copied_seq: number of the next octet for the user
+ *
+ * @deferred: CFTCP_DEFER_* bits, set in softirq while a process owns the socket
+ * @mtu_info: path MTU that ICMP told, for CFTCP_DEFER_MTU
+ * @fin_queued: our FIN stands at @write_seq - 1
+ * @fin_received: the peer's FIN stands at @rcv_nxt - 1
+ * @passive: opened by a listener (MUST-11)
+ * @ts_ok: timestamps in use
+ * @sack_ok: SACK in use
+ * @wscale_ok: window scaling in use
+ * @nodelay: no Nagle
+ * @cork: hold back segments that are not full
+ * @recovering: there was a loss; until @recovery_point is acknowledged
+ * @reordered: segments of ours were seen to arrive out of order
+ * @ack_now: an ACK must leave as soon as the segment is done with
+ * @user_timeout_set: by TCP_USER_TIMEOUT
+ * @orphaned: counted in cftcp_net.orphans
+ * @hashed: in the connection table
+ * @destroyed: nothing of it is left but its memory
+ * @snd_wscale: shift of the windows that we receive
+ * @rcv_wscale: shift of the windows that we send
+ * @syn_rexmits: how often SYN or SYN,ACK was sent again
+ * @backoff: consecutive retransmission or persist timeouts
+ * @dup_acks: duplicate ACKs in a row
+ * @unacked_segs: full segments received since the last ACK
+ *
+ * @rtx: segments sent and not acknowledged, by seq; sk_write_queue holds what
+ *	was never sent
+ * @ofo: segments received out of order, by seq
+ * @sacks: blocks to report, most recent first
+ * @sack_count: how many
+ * @highest_sacked: number after the highest octet that the peer SACKed
+ * @sacked_segs: segments in @rtx marked CFTCP_SEG_SACKED
+ * @lost_segs: segments in @rtx marked CFTCP_SEG_LOST
+ * @recovery_point: SND.NXT when the loss was noticed
+ * @rack_sent_at: ns, send time of the latest segment known to have arrived
+ * @rack_end_seq: its end
+ * @rack_rtt_us: its round trip
+ *
+ * @peer_mss: MSS option of the peer, or the default
+ * @user_mss: TCP_MAXSEG, 0 if not set
+ * @mss: payload of a full segment now
+ * @rcv_mss: largest payload received, for delayed ACK
+ * @ts_recent: TS.Recent
+ * @ts_recent_at: ns, when it was set
+ * @ts_offset: added to the clock of our timestamps
+ * @srtt_us: SRTT, 0 before the first measurement
+ * @rttvar_us: RTTVAR
+ * @min_rtt_us: least round trip seen
+ * @rto_ns: RTO without backoff
+ * @challenge_at: ns, earliest time of the next challenge ACK
+ * @msl_ms: CFTCP_MSL, 0 for the sysctl
+ * @linger2_ms: TCP_LINGER2; 0 for the sysctl, below 0 for none
+ * @user_timeout_ms: TCP_USER_TIMEOUT
+ * @timer: all timers of the connection
+ * @bytes_acked: octets acknowledged by the peer
+ * @bytes_received: octets received in order
+ * @segs_out: segments sent
+ * @segs_in: segments received
+ * @retrans: segments sent again
+ * @created_at: ns, when it was established
+ * @last_rcv_at: ns, when the last segment came
+ */
+struct cftcp_sock {
+	struct inet_sock inet;
+	struct cftcp_entry entry;
+	const struct cftcp_af_ops *af;
+	struct cftcp_port_ref *port;
+	struct hlist_node port_node;
+	struct hlist_node listen_node;
+	struct list_head accept_node;
+	struct cftcp_listen listen;
+
+	u32 iss;
+	u32 irs;
+	u32 snd_una;
+	u32 snd_nxt;
+	u32 snd_wnd;
+	u32 snd_wl1;
+	u32 snd_wl2;
+	u32 max_snd_wnd;
+	u32 rcv_nxt;
+	u32 rcv_wnd;
+	u32 rcv_wup;
+	u32 last_ack_sent;
+	u32 write_seq;
+	u32 copied_seq;
+
+	unsigned long deferred;
+	u32 mtu_info;
+	u32 fin_queued:1,
+	    fin_received:1,
+	    passive:1,
+	    ts_ok:1,
+	    sack_ok:1,
+	    wscale_ok:1,
+	    nodelay:1,
+	    cork:1,
+	    recovering:1,
+	    reordered:1,
+	    ack_now:1,
+	    user_timeout_set:1,
+	    orphaned:1,
+	    hashed:1,
+	    destroyed:1;
+	u8 snd_wscale;
+	u8 rcv_wscale;
+	u8 syn_rexmits;
+	u8 backoff;
+	u8 dup_acks;
+	u8 unacked_segs;
+
+	struct rb_root rtx;
+	struct rb_root ofo;
+	struct cftcp_sack sacks[CFTCP_MAX_SACKS];
+	u8 sack_count;
+	u32 highest_sacked;
+	u32 sacked_segs;
+	u32 lost_segs;
+	u32 recovery_point;
+	u64 rack_sent_at;
+	u32 rack_end_seq;
+	u32 rack_rtt_us;
+
+	u16 peer_mss;
+	u16 user_mss;
+	u16 mss;
+	u16 rcv_mss;
+	u32 ts_recent;
+	u64 ts_recent_at;
+	u32 ts_offset;
+	u32 srtt_us;
+	u32 rttvar_us;
+	u32 min_rtt_us;
+	u64 rto_ns;
+	u64 challenge_at;
+	int msl_ms;
+	int linger2_ms;
+	int user_timeout_ms;
+	struct cftcp_timer timer;
+
+	u64 bytes_acked;
+	u64 bytes_received;
+	u32 segs_out;
+	u32 segs_in;
+	u32 retrans;
+	u64 created_at;
+	u64 last_rcv_at;
+};
+
+extern struct proto cftcp_prot;
+
+static inline struct cftcp_sock *cftcp_sk(const struct sock *sk)
+{
+	return (struct cftcp_sock *)sk;
+}
+
+static inline struct sock *cftcp_to_sk(struct cftcp_sock *cs)
+{
+	return &cs->inet.sk;
+}
+
+static inline struct cftcp_net *cftcp_sock_net(const struct sock *sk)
+{
+	return cftcp_net(sock_net(sk));
+}
+
+/* Comparisons modulo 2^32 (RFC 9293 section 3.4). */
+static inline bool cftcp_before(u32 a, u32 b)
+{
+	return (s32)(a - b) < 0;
+}
+
+static inline bool cftcp_after(u32 a, u32 b)
+{
+	return cftcp_before(b, a);
+}
+
+/** cftcp_between() - low <= x <= high, modulo 2^32 */
+static inline bool cftcp_between(u32 low, u32 x, u32 high)
+{
+	return x - low <= high - low;
+}
+
+/** cftcp_clock_ms() - the clock of our timestamps, before the offset */
+static inline u32 cftcp_clock_ms(void)
+{
+	return (u32)ktime_to_ms(ktime_get());
+}
+
+/** cftcp_assert_held() - lockdep: the caller owns the socket or its spinlock */
+static inline void cftcp_assert_held(const struct sock *sk)
+{
+	lockdep_assert(lockdep_sock_is_held(sk));
+}
+
+/** cftcp_fin_sent() - has our FIN left at least once? */
+static inline bool cftcp_fin_sent(const struct cftcp_sock *cs)
+{
+	return cs->fin_queued && cs->snd_nxt == cs->write_seq;
+}
+
+/** cftcp_fin_acked() - has the peer acknowledged our FIN? */
+static inline bool cftcp_fin_acked(const struct cftcp_sock *cs)
+{
+	return cs->fin_queued && cs->snd_una == cs->write_seq;
+}
+
+/** cftcp_wnd_end() - right edge of the send window */
+static inline u32 cftcp_wnd_end(const struct cftcp_sock *cs)
+{
+	return cs->snd_una + cs->snd_wnd;
+}
+
+/** cftcp_rcv_wnd_end() - right edge of the window that we advertised */
+static inline u32 cftcp_rcv_wnd_end(const struct cftcp_sock *cs)
+{
+	return cs->rcv_wup + cs->rcv_wnd;
+}
+
+/** cftcp_unread() - octets on hand for the user, in order */
+static inline u32 cftcp_unread(const struct cftcp_sock *cs)
+{
+	return cs->rcv_nxt - cs->fin_received - cs->copied_seq;
+}
+
+/** cftcp_sock_set_key() - make the table key from the socket's addresses */
+static inline void cftcp_sock_set_key(struct sock *sk)
+{
+	const struct inet_sock *inet = inet_sk(sk);
+
+	cftcp_sk(sk)->entry.key = (struct cftcp_key) {
+		.laddr = inet->inet_saddr, .faddr = inet->inet_daddr,
+		.lport = inet->inet_sport, .fport = inet->inet_dport,
+	};
+}
+
+/**
+ * cftcp_sock_init_fields() - what a new socket and a new child start with
+ * @sk: zeroed but for what sock_init_data() sets
+ */
+void cftcp_sock_init_fields(struct sock *sk);
+/**
+ * cftcp_sock_init_child() - what inet_create() and proto.init do, for a child
+ * @sk: fresh from sk_alloc() and sock_init_data()
+ *
+ * Context: any.
+ */
+void cftcp_sock_init_child(struct sock *sk);
+
+/** cftcp_sock_register() - struct proto and its slab. Context: process */
+int cftcp_sock_register(void);
+/** cftcp_sock_unregister() - the reverse */
+void cftcp_sock_unregister(void);
+/** cftcp_sock_open() - from here on socket(2) makes them. Context: process */
+void cftcp_sock_open(void);
+/** cftcp_sock_shut() - the reverse of cftcp_sock_open() */
+void cftcp_sock_shut(void);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* net.cftcp.*: one list, from which code, /proc and documents are made. */
+#ifndef _CFTCP_SYSCTL_H
+#define _CFTCP_SYSCTL_H
+
+#include <linux/types.h>
+
+struct cftcp_net;
+
+#define CFTCP_DAY_MS	(24 * 60 * 60 * 1000)
+
+/* X(name, unit, default, lowest, highest, meaning) */
+#define CFTCP_SYSCTLS(X)						\
+	X(enabled, "bool", 1, 0, 1,					\
+	  "0 refuses new sockets with ENOPROTOOPT; open ones go on")	\
+	X(msl_ms, "ms", 30000, 1, 600000,				\
+	  "maximum segment lifetime; TIME-WAIT lasts twice that")	\
+	X(fin_wait2_timeout_ms, "ms", 60000, 1, CFTCP_DAY_MS,		\
+	  "how long a closed socket stays in FIN-WAIT-2")		\
+	X(orphan_timeout_ms, "ms", 100000, 1, CFTCP_DAY_MS,		\
+	  "how long a closed socket in FIN-WAIT-1, CLOSING or LAST-ACK retransmits without progress") \
+	X(user_timeout_ms, "ms", 300000, 0, CFTCP_DAY_MS,		\
+	  "how long sent data may stay unacknowledged; 0 is for ever")	\
+	X(max_time_wait, "records", 262144, 0, INT_MAX,			\
+	  "TIME-WAIT records; above it connections end without one")	\
+	X(max_orphans, "sockets", 65536, 0, INT_MAX,			\
+	  "closed sockets still closing; above it they are reset")	\
+	X(time_wait_ignore_rst, "bool", 1, 0, 1,			\
+	  "1 ignores RST in TIME-WAIT (RFC 1337), 0 obeys it (RFC 9293)") \
+	X(rto_min_ms, "ms", 200, 1, 60000,				\
+	  "lowest retransmission timeout")				\
+	X(rto_max_ms, "ms", 120000, 1000, 240000,			\
+	  "highest retransmission timeout after backoff")		\
+	X(rto_init_ms, "ms", 1000, 1, 60000,				\
+	  "retransmission timeout before the first measurement")	\
+	X(syn_retries, "count", 7, 0, 127,				\
+	  "retransmissions of a SYN before connect() fails")		\
+	X(synack_retries, "count", 5, 0, 127,				\
+	  "retransmissions of a SYN,ACK before the request is dropped")	\
+	X(max_syn_backlog, "requests", 4096, 0, INT_MAX,		\
+	  "half-open connections of one listener")
+
+/* Triples; X(name, unit, default min, default, default max, lowest, highest) */
+#define CFTCP_SYSCTL_TRIPLES(X)						\
+	X(rmem, "bytes", 4096, 524288, 6291456, 2304, INT_MAX,		\
+	  "receive buffer of a socket: least, initial, most")		\
+	X(wmem, "bytes", 4096, 524288, 6291456, 4608, INT_MAX,		\
+	  "send buffer of a socket: least, initial, most")
+
+/**
+ * struct cftcp_sysctl - the values of one namespace
+ *
+ * Written by the sysctl handlers, read anywhere with READ_ONCE(). The field
+ * of a name is the sysctl of that name; see the lists above for units.
+ */
+struct cftcp_sysctl {
+#define CFTCP_X(name, unit, def, lo, hi, text) int name;
+	CFTCP_SYSCTLS(CFTCP_X)
+#undef CFTCP_X
+#define CFTCP_X(name, unit, d0, d1, d2, lo, hi, text) int name[3];
+	CFTCP_SYSCTL_TRIPLES(CFTCP_X)
+#undef CFTCP_X
+};
+
+/** cftcp_sysctl() - value of a sysctl in a namespace, for use from any context */
+#define cftcp_sysctl(cn, name) READ_ONCE((cn)->sysctl.name)
+
+/**
+ * cftcp_sysctl_init() - set defaults and register net.cftcp in a namespace
+ *
+ * Context: process.
+ * Return: 0 or -ENOMEM.
+ */
+int cftcp_sysctl_init(struct cftcp_net *cn);
+/** cftcp_sysctl_exit() - unregister; the values stay readable */
+void cftcp_sysctl_exit(struct cftcp_net *cn);
+
+#endif

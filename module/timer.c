@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The timers of a connection:
+ *
+ * RTO		Something sent is not acknowledged: SYN, text or FIN. Runs in
+ *		SYN-SENT, SYN-RECEIVED and from ESTABLISHED to LAST-ACK while
+ *		anything is in flight. RFC 6298; doubles with each firing.
+ * PERSIST	Nothing is in flight, but text or a FIN waits for the window,
+ *		or a partial segment for its rest. RFC 9293 3.8.6.1, 3.8.6.2.1.
+ * DELACK	An ACK is owed. RFC 9293 3.8.6.3.
+ * REORDER	A segment is overdue but may only be reordered. RFC 8985 6.2.
+ * FIN_WAIT2	Nobody has this socket open, and the peer does not send its
+ *		FIN. FIN-WAIT-2 without a file descriptor only.
+ * USER		What was sent has not been acknowledged for the user timeout;
+ *		or the socket is closed and makes no progress for the orphan
+ *		timeout. RFC 9293 3.10.8. Runs along with RTO or PERSIST.
+ *
+ * All stop in TIME-WAIT and CLOSED: start() is the one gate and refuses a dead
+ * connection. TIME-WAIT's own 2MSL timer belongs to the record (timewait.c).
+ */
+#include "close.h"
+#include "fsm.h"
+#include "output.h"
+#include "recovery.h"
+#include "sock.h"
+#include "timer.h"
+
+static void arm(struct sock *sk, u64 at)
+{
+	struct hrtimer *hrtimer = &cftcp_sk(sk)->timer.hrtimer;
+
+	/* It may run early: it looks for itself what is due. */
+	if (hrtimer_is_queued(hrtimer) &&
+	    ktime_to_ns(hrtimer_get_expires(hrtimer)) <= at)
+		return;
+	/* A queued timer holds a reference, and so does a running one. */
+	if (hrtimer_try_to_cancel(hrtimer) != 1)
+		sock_hold(sk);
+	hrtimer_start(hrtimer, ns_to_ktime(at), HRTIMER_MODE_ABS_SOFT);
+}
+
+static void start(struct sock *sk, enum cftcp_timer_id id, u64 at)
+{
+	cftcp_assert_held(sk);
+	if (sk->sk_state == TCP_CLOSE || sk->sk_state == TCP_TIME_WAIT)
+		return;
+	cftcp_sk(sk)->timer.at[id] = at;
+	arm(sk, at);
+}
+
+static void start_in_ms(struct sock *sk, enum cftcp_timer_id id, u32 ms)
+{
+	start(sk, id, ktime_get_ns() + (u64)ms * NSEC_PER_MSEC);
+}
+
+static void stop(struct sock *sk, enum cftcp_timer_id id)
+{
+	cftcp_sk(sk)->timer.at[id] = 0;
+}
+
+bool cftcp_timer_running(const struct sock *sk, enum cftcp_timer_id id)
+{
+	return READ_ONCE(cftcp_sk(sk)->timer.at[id]);
+}
+
+u64 cftcp_rto_ns(const struct sock *sk)
+{
+	const struct cftcp_sock *cs = cftcp_sk(sk);
+	u64 max = cftcp_sysctl(cftcp_sock_net(sk), rto_max_ms) *
+		  (u64)NSEC_PER_MSEC;
+
+	if (cs->backoff >= 32)
+		return max;
+	return min(cs->rto_ns << cs->backoff, max);
+}
+
+/* ms that sent data may stay unacknowledged; 0 is for ever. */
+static u32 user_timeout_ms(const struct sock *sk)
+{
+	const struct cftcp_sock *cs = cftcp_sk(sk);
+
+	if (cs->user_timeout_set)
+		return cs->user_timeout_ms;
+	return cftcp_sysctl(cftcp_sock_net(sk), user_timeout_ms);
+}
+
+static bool in_flight(const struct sock *sk)
+{
+	return cftcp_sk(sk)->snd_una != cftcp_sk(sk)->snd_nxt;
+}
+
+/* When the oldest thing in flight left for the first time. */
+static u64 flight_began(const struct sock *sk)
+{
+	struct sk_buff *head = cftcp_rtx_head(cftcp_sk(sk));
+
+	return head ? cftcp_cb(head)->first_sent : ktime_get_ns();
+}
+
+static void start_user_timeout(struct sock *sk, u64 since)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+	u32 ms = user_timeout_ms(sk);
+	u64 at = ms ? since + (u64)ms * NSEC_PER_MSEC : 0;
+
+	if (sock_flag(sk, SOCK_DEAD)) {
+		u64 orphan = ktime_get_ns() + (u64)NSEC_PER_MSEC *
+			     cftcp_sysctl(cn, orphan_timeout_ms);
+
+		if (!at || !cftcp_sk(sk)->user_timeout_set || orphan < at)
+			at = orphan;
+	}
+	if (at)
+		start(sk, CFTCP_TIMER_USER, at);
+	else
+		stop(sk, CFTCP_TIMER_USER);
+}
+
+/* R2 of a SYN is a count (syn_retries) unless the user set a time. */
+static bool opening(const struct sock *sk)
+{
+	return (1 << sk->sk_state) & (TCPF_SYN_SENT | TCPF_SYN_RECV);
+}
+
+void cftcp_timer_sent(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	if (cs->timer.at[CFTCP_TIMER_PERSIST]) {
+		stop(sk, CFTCP_TIMER_PERSIST);
+		cs->backoff = 0;
+	}
+	if (!cs->timer.at[CFTCP_TIMER_RTO])
+		start(sk, CFTCP_TIMER_RTO, ktime_get_ns() + cftcp_rto_ns(sk));
+	if (!cs->timer.at[CFTCP_TIMER_USER] &&
+	    (!opening(sk) || cs->user_timeout_set))
+		start_user_timeout(sk, flight_began(sk));
+}
+
+void cftcp_timer_acked(struct sock *sk)
+{
+	cftcp_sk(sk)->backoff = 0;
+	if (in_flight(sk)) {
+		start(sk, CFTCP_TIMER_RTO, ktime_get_ns() + cftcp_rto_ns(sk));
+		start_user_timeout(sk, flight_began(sk));
+		return;
+	}
+	stop(sk, CFTCP_TIMER_RTO);
+	stop(sk, CFTCP_TIMER_REORDER);
+	if (sock_flag(sk, SOCK_DEAD) && sk->sk_state != TCP_FIN_WAIT2)
+		start_user_timeout(sk, ktime_get_ns());
+	else
+		stop(sk, CFTCP_TIMER_USER);
+}
+
+void cftcp_timer_heard(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	/* RFC 9293 3.8.6.1: a peer that answers keeps its window shut as long
+	 * as it likes, unless our user set a limit or is gone.
+	 */
+	if (!cs->snd_wnd && !cs->user_timeout_set && !sock_flag(sk, SOCK_DEAD) &&
+	    cs->timer.at[CFTCP_TIMER_USER])
+		start_user_timeout(sk, ktime_get_ns());
+}
+
+void cftcp_timer_window_shut(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	if (!cs->timer.at[CFTCP_TIMER_PERSIST])
+		start(sk, CFTCP_TIMER_PERSIST,
+		      ktime_get_ns() + cftcp_rto_ns(sk));
+	if (!cs->timer.at[CFTCP_TIMER_USER])
+		start_user_timeout(sk, ktime_get_ns());
+}
+
+void cftcp_timer_corked(struct sock *sk)
+{
+	if (!cftcp_timer_running(sk, CFTCP_TIMER_PERSIST))
+		start_in_ms(sk, CFTCP_TIMER_PERSIST, CFTCP_CORK_MS);
+}
+
+void cftcp_timer_window_open(struct sock *sk)
+{
+	if (!cftcp_timer_running(sk, CFTCP_TIMER_PERSIST))
+		return;
+	stop(sk, CFTCP_TIMER_PERSIST);
+	cftcp_sk(sk)->backoff = 0;
+	if (!in_flight(sk) && !sock_flag(sk, SOCK_DEAD))
+		stop(sk, CFTCP_TIMER_USER);
+}
+
+void cftcp_timer_ack_owed(struct sock *sk)
+{
+	if (!cftcp_timer_running(sk, CFTCP_TIMER_DELACK))
+		start_in_ms(sk, CFTCP_TIMER_DELACK, CFTCP_DELACK_MS);
+}
+
+void cftcp_timer_ack_sent(struct sock *sk)
+{
+	stop(sk, CFTCP_TIMER_DELACK);
+}
+
+void cftcp_timer_reorder(struct sock *sk, u64 ns)
+{
+	if (ns)
+		start(sk, CFTCP_TIMER_REORDER, ktime_get_ns() + ns);
+	else
+		stop(sk, CFTCP_TIMER_REORDER);
+}
+
+void cftcp_timer_orphaned(struct sock *sk)
+{
+	if (sk->sk_state == TCP_FIN_WAIT2)
+		cftcp_timer_fin_wait2(sk);
+	else
+		start_user_timeout(sk, flight_began(sk));
+}
+
+void cftcp_timer_fin_wait2(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	u32 ms = cftcp_sysctl(cftcp_sock_net(sk), fin_wait2_timeout_ms);
+
+	stop(sk, CFTCP_TIMER_USER);
+	if (!sock_flag(sk, SOCK_DEAD))
+		return;
+	if (cs->linger2_ms > 0)
+		ms = cs->linger2_ms;
+	start_in_ms(sk, CFTCP_TIMER_FIN_WAIT2, ms);
+}
+
+void cftcp_timer_user_timeout_set(struct sock *sk)
+{
+	if (in_flight(sk) || cftcp_timer_running(sk, CFTCP_TIMER_PERSIST))
+		start_user_timeout(sk, flight_began(sk));
+}
+
+static void give_up(struct sock *sk)
+{
+	cftcp_count(cftcp_sock_net(sk), AbortOnTimeout);
+	if (opening(sk))
+		cftcp_sock_done(sk, cftcp_sock_timeout_error(sk), "timeout");
+	else
+		cftcp_event(sk, CFTCP_EV_USER_TIMEOUT, NULL);
+}
+
+static bool syn_retries_left(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+	int most = sk->sk_state == TCP_SYN_SENT ?
+		cftcp_sysctl(cn, syn_retries) : cftcp_sysctl(cn, synack_retries);
+
+	return cftcp_sk(sk)->syn_rexmits < most;
+}
+
+static void rto_fired(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	cftcp_count(cftcp_sock_net(sk), RtoFired);
+	if (opening(sk) && !syn_retries_left(sk)) {
+		cftcp_count(cftcp_sock_net(sk), AttemptFails);
+		give_up(sk);
+		return;
+	}
+	if (cs->backoff < 32)
+		cs->backoff++;
+	start(sk, CFTCP_TIMER_RTO, ktime_get_ns() + cftcp_rto_ns(sk));
+	if (opening(sk)) {
+		cs->syn_rexmits++;
+		cftcp_send_syn(sk);
+	} else {
+		cftcp_event(sk, CFTCP_EV_RTO, NULL);
+	}
+}
+
+static void persist_fired(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	if (cftcp_push_override(sk) || skb_queue_empty(&sk->sk_write_queue))
+		return;
+	if (cs->backoff < 32)
+		cs->backoff++;
+	start(sk, CFTCP_TIMER_PERSIST, ktime_get_ns() + cftcp_rto_ns(sk));
+	if ((1 << sk->sk_state) & ~(TCPF_FIN_WAIT2 | TCPF_CLOSE))
+		cftcp_event(sk, CFTCP_EV_PERSIST, NULL);
+}
+
+static void fire(struct sock *sk, enum cftcp_timer_id id)
+{
+	switch (id) {
+	case CFTCP_TIMER_RTO:
+		rto_fired(sk);
+		break;
+	case CFTCP_TIMER_PERSIST:
+		persist_fired(sk);
+		break;
+	case CFTCP_TIMER_DELACK:
+		cftcp_count(cftcp_sock_net(sk), DelayedAck);
+		cftcp_send_ack(sk);
+		break;
+	case CFTCP_TIMER_REORDER:
+		cftcp_recovery_reorder(sk);
+		break;
+	case CFTCP_TIMER_FIN_WAIT2:
+		cftcp_count(cftcp_sock_net(sk), FinWait2Timeout);
+		cftcp_event(sk, CFTCP_EV_FIN_WAIT2, NULL);
+		break;
+	case CFTCP_TIMER_USER:
+		give_up(sk);
+		break;
+	case CFTCP_TIMER_COUNT:
+		break;
+	}
+}
+
+/* What ends the connection comes first, so that nothing is sent for it. */
+static const enum cftcp_timer_id order[] = {
+	CFTCP_TIMER_USER, CFTCP_TIMER_FIN_WAIT2, CFTCP_TIMER_RTO,
+	CFTCP_TIMER_PERSIST, CFTCP_TIMER_REORDER, CFTCP_TIMER_DELACK,
+};
+
+static void run(struct sock *sk)
+{
+	struct cftcp_timer *timer = &cftcp_sk(sk)->timer;
+	u64 now = ktime_get_ns(), first = U64_MAX;
+
+	BUILD_BUG_ON(ARRAY_SIZE(order) != CFTCP_TIMER_COUNT);
+	for (int i = 0; i < ARRAY_SIZE(order); i++) {
+		enum cftcp_timer_id id = order[i];
+
+		if (timer->at[id] && timer->at[id] <= now) {
+			timer->at[id] = 0;
+			fire(sk, id);
+		}
+		if (sk->sk_state == TCP_CLOSE)
+			return;
+	}
+	for (int i = 0; i < CFTCP_TIMER_COUNT; i++)
+		if (timer->at[i])
+			first = min(first, timer->at[i]);
+	if (first != U64_MAX)
+		arm(sk, first);
+}
+
+void cftcp_timer_deferred(struct sock *sk)
+{
+	run(sk);
+}
+
+static enum hrtimer_restart expired(struct hrtimer *hrtimer)
+{
+	struct cftcp_sock *cs = container_of(hrtimer, struct cftcp_sock,
+					     timer.hrtimer);
+	struct sock *sk = cftcp_to_sk(cs);
+
+	bh_lock_sock(sk);
+	if (sock_owned_by_user(sk))
+		set_bit(CFTCP_DEFER_TIMER, &cs->deferred);
+	else
+		run(sk);
+	bh_unlock_sock(sk);
+	sock_put(sk);
+	return HRTIMER_NORESTART;
+}
+
+void cftcp_timer_init(struct sock *sk)
+{
+	cftcp_hrtimer_setup(&cftcp_sk(sk)->timer.hrtimer, expired,
+			    HRTIMER_MODE_ABS_SOFT);
+}
+
+void cftcp_timer_stop_all(struct sock *sk)
+{
+	struct cftcp_timer *timer = &cftcp_sk(sk)->timer;
+
+	memset(timer->at, 0, sizeof(timer->at));
+	if (hrtimer_try_to_cancel(&timer->hrtimer) == 1)
+		__sock_put(sk);
+}

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * TIME-WAIT, RFC 9293 section 3.6.1, with RFC 1337, 6191 and 7323. What a
+ * segment amounts to is found out as in input.c; the table says the rest.
+ */
+#include <linux/slab.h>
+#include <linux/tcp.h>
+
+#include "af.h"
+#include "close.h"
+#include "input.h"
+#include "listen.h"
+#include "netns.h"
+#include "segment.h"
+#include "sock.h"
+#include "timewait.h"
+#include "trace.h"
+
+#define drop(tw, reason) cftcp_count_drop((tw)->cn, reason)
+
+static struct kmem_cache *slab;
+
+static void free_rcu(struct rcu_head *rcu)
+{
+	kmem_cache_free(slab, container_of(rcu, struct cftcp_time_wait, rcu));
+}
+
+static void put(struct cftcp_time_wait *tw)
+{
+	if (!refcount_dec_and_test(&tw->refs))
+		return;
+	cftcp_port_ref_put(&tw->cn->ports, tw->port, true);
+	atomic_dec(&tw->cn->time_waits);
+	call_rcu(&tw->rcu, free_rcu);
+}
+
+static ktime_t end_of_2msl(const struct cftcp_time_wait *tw)
+{
+	return ktime_add_ns(ktime_get(), 2 * (u64)tw->msl_ms * NSEC_PER_MSEC);
+}
+
+static void unhash(struct cftcp_time_wait *tw, const char *why)
+{
+	if (!cftcp_hash_remove(tw->cn, &tw->entry))
+		return;
+	trace_cftcp_state(&tw->entry.key, TCP_TIME_WAIT, TCP_CLOSE, why);
+	put(tw);
+}
+
+static void dequeue(struct cftcp_time_wait *tw)
+{
+	if (cftcp_due_del(&tw->cn->time_wait, &tw->due))
+		put(tw);
+}
+
+void cftcp_time_wait_expired(struct cftcp_due *due,
+			     struct timerqueue_node *node)
+{
+	struct cftcp_time_wait *tw = container_of(node, struct cftcp_time_wait,
+						  due);
+	struct cftcp_cell cell = cftcp_fsm(TCP_TIME_WAIT, CFTCP_EV_2MSL);
+
+	if (cell.next == TCP_CLOSE) {
+		cftcp_count(tw->cn, TimeWaitExpired);
+		unhash(tw, cftcp_event_id(CFTCP_EV_2MSL));
+	}
+	put(tw);
+}
+
+static struct cftcp_time_wait *alloc(struct cftcp_net *cn)
+{
+	struct cftcp_time_wait *tw = NULL;
+
+	if (atomic_inc_return(&cn->time_waits) <=
+	    cftcp_sysctl(cn, max_time_wait))
+		tw = kmem_cache_alloc(slab, GFP_ATOMIC);
+	if (!tw)
+		atomic_dec(&cn->time_waits);
+	return tw;
+}
+
+static void fill(struct cftcp_time_wait *tw, struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+	u32 wnd = min(cftcp_rcv_wnd_end(cs) - cs->rcv_nxt,
+		      65535U << cs->rcv_wscale);
+
+	*tw = (struct cftcp_time_wait) {
+		.entry = { .key = cs->entry.key, .kind = CFTCP_KIND_TIME_WAIT },
+		.cn = cn, .port = cs->port,
+		.snd_nxt = cs->snd_nxt, .rcv_nxt = cs->rcv_nxt,
+		.rcv_wnd = wnd, .wnd_field = wnd >> cs->rcv_wscale,
+		.ts_ok = cs->ts_ok, .ts_recent = cs->ts_recent,
+		.ts_offset = cs->ts_offset,
+		.msl_ms = cs->msl_ms ?: cftcp_sysctl(cn, msl_ms),
+		.challenge_at = jiffies,
+		.mark = READ_ONCE(sk->sk_mark), .oif = sk->sk_bound_dev_if,
+		.priority = sk->sk_priority,
+		.tos = cs->inet.tos, .ttl = cs->inet.uc_ttl,
+	};
+	refcount_set(&tw->refs, 2);
+	timerqueue_init(&tw->due);
+}
+
+void cftcp_time_wait_enter(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct cftcp_time_wait *tw = alloc(cn);
+
+	cftcp_assert_held(sk);
+	if (!tw) {
+		cftcp_count(cn, TimeWaitOverflow);
+		cftcp_sock_done(sk, 0, "max_time_wait");
+		return;
+	}
+	cftcp_count(cn, TimeWaitEntered);
+	fill(tw, sk);
+	cftcp_port_ref_get(&cn->ports, tw->port, true);
+	/* From here on segments find the record. */
+	cs->hashed = 0;
+	if (WARN_ON_ONCE(!cftcp_hash_replace(cn, &cs->entry, &tw->entry)))
+		put(tw);
+	cftcp_due_add(&cn->time_wait, &tw->due, end_of_2msl(tw));
+	cftcp_sock_done(sk, 0, NULL);
+}
+
+bool cftcp_time_wait_replace(struct cftcp_time_wait *tw,
+			     struct cftcp_entry *new)
+{
+	if (!cftcp_hash_replace(tw->cn, &tw->entry, new))
+		return false;
+	cftcp_count(tw->cn, TimeWaitReused);
+	trace_cftcp_state(&tw->entry.key, TCP_TIME_WAIT, TCP_CLOSE,
+			  cftcp_event_id(CFTCP_EV_SYN));
+	dequeue(tw);
+	put(tw);
+	return true;
+}
+
+static void send_ack(struct cftcp_time_wait *tw)
+{
+	struct cftcp_reply reply = {
+		.key = tw->entry.key, .flags = CFTCP_FLAG_ACK,
+		.seq = tw->snd_nxt, .ack = tw->rcv_nxt, .wnd = tw->wnd_field,
+		.has_ts = tw->ts_ok, .tsecr = READ_ONCE(tw->ts_recent),
+		.tsval = cftcp_clock_ms() + tw->ts_offset,
+		.tos = tw->tos, .ttl = tw->ttl, .mark = tw->mark,
+		.oif = tw->oif, .priority = tw->priority,
+	};
+
+	cftcp_ipv4_ops.reply(tw->cn, &reply);
+}
+
+static void send_challenge(struct cftcp_time_wait *tw)
+{
+	unsigned long at = READ_ONCE(tw->challenge_at);
+
+	if (time_before(jiffies, at)) {
+		cftcp_count(tw->cn, ChallengeAckSkipped);
+		return;
+	}
+	WRITE_ONCE(tw->challenge_at,
+		   jiffies + msecs_to_jiffies(CFTCP_CHALLENGE_MS));
+	cftcp_count(tw->cn, ChallengeAck);
+	send_ack(tw);
+}
+
+/* Execute a cell of the TIME-WAIT column. */
+static void event(struct cftcp_time_wait *tw, enum cftcp_event ev)
+{
+	struct cftcp_cell cell = cftcp_fsm(TCP_TIME_WAIT, ev);
+
+	if (cell.act & CFTCP_DO_ACK)
+		send_ack(tw);
+	if (cell.act & CFTCP_DO_CHALLENGE)
+		send_challenge(tw);
+	if (cell.act & CFTCP_DO_2MSL) {
+		cftcp_count(tw->cn, TimeWaitRestarted);
+		cftcp_due_move(&tw->cn->time_wait, &tw->due, end_of_2msl(tw));
+	}
+	if (cell.next == TCP_CLOSE) {
+		dequeue(tw);
+		unhash(tw, cftcp_event_id(ev));
+	}
+}
+
+/* As acceptable() of input.c; the window does not move any more. */
+static bool in_window(const struct cftcp_time_wait *tw, u32 seq)
+{
+	return seq - tw->rcv_nxt < max(tw->rcv_wnd, 1U);
+}
+
+static void check_rst(struct cftcp_time_wait *tw,
+		      const struct cftcp_segment *seg)
+{
+	drop(tw, Rst);
+	if (cftcp_sysctl(tw->cn, time_wait_ignore_rst))
+		cftcp_count(tw->cn, TimeWaitRstIgnored);
+	else if (seg->seq == tw->rcv_nxt)
+		event(tw, CFTCP_EV_RST_EXACT);
+	else if (in_window(tw, seg->seq))
+		event(tw, CFTCP_EV_RST_INSIDE);
+	else
+		event(tw, CFTCP_EV_RST_OUTSIDE);
+}
+
+/* May this SYN begin a new incarnation? RFC 6191 section 2, MAY-2. */
+static bool newer_syn(const struct cftcp_time_wait *tw,
+		      const struct cftcp_segment *seg)
+{
+	u32 ts_recent = READ_ONCE(tw->ts_recent);
+
+	if (seg->opt.has_ts && !tw->ts_ok)
+		return true;
+	if (seg->opt.has_ts && seg->opt.tsval != ts_recent)
+		return cftcp_after(seg->opt.tsval, ts_recent);
+	return cftcp_after(seg->seq, tw->rcv_nxt);
+}
+
+static void check_syn(struct cftcp_time_wait *tw,
+		      const struct cftcp_segment *seg, struct sock *lsk)
+{
+	bool bare = !(seg->flags & (CFTCP_FLAG_ACK | CFTCP_FLAG_FIN));
+
+	if (bare && lsk && newer_syn(tw, seg)) {
+		cftcp_listen_arrives(lsk, seg, tw);
+		return;
+	}
+	drop(tw, Syn);
+	event(tw, CFTCP_EV_SYN);
+}
+
+/* Returns false for a segment of the past. */
+static bool check_timestamps(struct cftcp_time_wait *tw,
+			     const struct cftcp_segment *seg)
+{
+	u32 ts_recent = READ_ONCE(tw->ts_recent);
+
+	if (!tw->ts_ok)
+		return true;
+	if (!seg->opt.has_ts) {
+		drop(tw, Paws);
+		return false;
+	}
+	if (cftcp_paws_reject(seg, ts_recent)) {
+		drop(tw, Paws);
+		event(tw, CFTCP_EV_OLD);
+		return false;
+	}
+	if (!cftcp_after(seg->seq, tw->rcv_nxt))
+		WRITE_ONCE(tw->ts_recent, seg->opt.tsval);
+	return true;
+}
+
+static void check_rest(struct cftcp_time_wait *tw,
+		       const struct cftcp_segment *seg)
+{
+	bool length = seg->end_seq != seg->seq;
+
+	if (!(seg->flags & CFTCP_FLAG_ACK)) {
+		drop(tw, NoAck);
+		event(tw, CFTCP_EV_NO_ACK);
+	} else if (seg->flags & CFTCP_FLAG_FIN &&
+		   seg->end_seq == tw->rcv_nxt) {
+		cftcp_count(tw->cn, DuplicateFin);
+		event(tw, CFTCP_EV_FIN_DUP);
+	} else if (length && in_window(tw, seg->seq)) {
+		drop(tw, BeyondFin);
+		event(tw, CFTCP_EV_TEXT_BEYOND);
+	} else if (length) {
+		drop(tw, Sequence);
+		event(tw, CFTCP_EV_OLD);
+	} else if (!in_window(tw, seg->seq)) {
+		drop(tw, Sequence);
+		send_challenge(tw);
+	} else if (seg->ack != tw->snd_nxt) {
+		drop(tw, Ack);
+		send_challenge(tw);
+	} else {
+		event(tw, CFTCP_EV_FIN_ACKED);
+	}
+}
+
+void cftcp_time_wait_arrives(struct cftcp_time_wait *tw, struct sk_buff *skb,
+			     struct sock *lsk)
+{
+	struct cftcp_segment seg;
+
+	/* Found by RCU; @due and @rcu share their place. */
+	if (!refcount_inc_not_zero(&tw->refs)) {
+		consume_skb(skb);
+		return;
+	}
+	cftcp_segment_parse(skb, &seg);
+	if (seg.opt.bad)
+		cftcp_count(tw->cn, BadOptions);
+	trace_cftcp_segment(false, &seg.key, TCP_TIME_WAIT, seg.flags, seg.seq,
+			    seg.ack, seg.len, seg.wnd);
+	if (seg.flags & CFTCP_FLAG_RST)
+		check_rst(tw, &seg);
+	else if (seg.flags & CFTCP_FLAG_SYN)
+		check_syn(tw, &seg, lsk);
+	else if (check_timestamps(tw, &seg))
+		check_rest(tw, &seg);
+	consume_skb(skb);
+	put(tw);
+}
+
+void cftcp_time_wait_purge(struct cftcp_net *cn)
+{
+	struct timerqueue_node *node;
+
+	while ((node = cftcp_due_pop(&cn->time_wait))) {
+		struct cftcp_time_wait *tw =
+			container_of(node, struct cftcp_time_wait, due);
+
+		unhash(tw, "purge");
+		put(tw);
+		cond_resched();
+	}
+}
+
+int cftcp_time_wait_register(void)
+{
+	slab = kmem_cache_create("cftcp_time_wait",
+				 sizeof(struct cftcp_time_wait), 0,
+				 SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT, NULL);
+	return slab ? 0 : -ENOMEM;
+}
+
+void cftcp_time_wait_unregister(void)
+{
+	rcu_barrier();
+	kmem_cache_destroy(slab);
+}

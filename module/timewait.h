@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* TIME-WAIT: a record of its own, not a full socket. */
+#ifndef _CFTCP_TIMEWAIT_H
+#define _CFTCP_TIMEWAIT_H
+
+#include <linux/refcount.h>
+#include <linux/timerqueue.h>
+
+#include "hash.h"
+
+struct cftcp_due;
+struct cftcp_net;
+struct sk_buff;
+struct sock;
+
+/**
+ * struct cftcp_time_wait - a connection in TIME-WAIT
+ * @entry: place in the connection table
+ * @refs: one for the table, one for the queue
+ * @due: the end of 2MSL
+ * @rcu: frees it, once it is out of the queue
+ * @cn: the namespace
+ * @port: the reservation; holds a reference
+ * @snd_nxt: SND.NXT
+ * @rcv_nxt: RCV.NXT
+ * @rcv_wnd: RCV.WND, octets
+ * @ts_recent: TS.Recent
+ * @ts_offset: of our timestamps
+ * @msl_ms: MSL of this connection
+ * @challenge_at: jiffies, earliest time of the next challenge ACK
+ * @mark: routing mark
+ * @oif: bound device
+ * @wnd_field: window field of our ACKs
+ * @priority: skb priority
+ * @tos: IP type of service
+ * @ttl: IP time to live, -1 for the route's
+ * @ts_ok: timestamps in use
+ */
+struct cftcp_time_wait {
+	struct cftcp_entry entry;
+	refcount_t refs;
+	union {
+		struct timerqueue_node due;
+		struct rcu_head rcu;
+	};
+	struct cftcp_net *cn;
+	struct cftcp_port_ref *port;
+	u32 snd_nxt;
+	u32 rcv_nxt;
+	u32 rcv_wnd;
+	u32 ts_recent;
+	u32 ts_offset;
+	u32 msl_ms;
+	unsigned long challenge_at;
+	u32 mark;
+	int oif;
+	u16 wnd_field;
+	u16 priority;
+	u8 tos;
+	s16 ttl;
+	bool ts_ok;
+};
+
+/**
+ * cftcp_time_wait_enter() - 2MSL begins; the full socket becomes CLOSED
+ * @sk: the socket in TIME-WAIT, lock held
+ *
+ * Where max_time_wait or memory forbid a record the connection just ends.
+ *
+ * Context: process or softirq.
+ */
+void cftcp_time_wait_enter(struct sock *sk);
+/**
+ * cftcp_time_wait_arrives() - a segment for a TIME-WAIT record
+ * @tw: the record
+ * @skb: after cftcp_segment_pull(); consumed
+ * @lsk: who listens on the port, or NULL
+ *
+ * Context: softirq, under rcu_read_lock().
+ */
+void cftcp_time_wait_arrives(struct cftcp_time_wait *tw, struct sk_buff *skb,
+			     struct sock *lsk);
+/** cftcp_time_wait_expired() - the queue: 2MSL are over */
+void cftcp_time_wait_expired(struct cftcp_due *due,
+			     struct timerqueue_node *node);
+/**
+ * cftcp_time_wait_replace() - a newer connection takes the 4-tuple
+ * @tw: the record
+ * @new: entry of the new connection, same key
+ *
+ * Context: any but hard irq. Return: true when @new is in its place.
+ */
+bool cftcp_time_wait_replace(struct cftcp_time_wait *tw,
+			     struct cftcp_entry *new);
+/** cftcp_time_wait_purge() - free all records of a namespace, expired or not */
+void cftcp_time_wait_purge(struct cftcp_net *cn);
+/** cftcp_time_wait_register() - make the slab. Context: process */
+int cftcp_time_wait_register(void);
+/** cftcp_time_wait_unregister() - the reverse; waits for RCU */
+void cftcp_time_wait_unregister(void);
+
+#endif
