@@ -14,6 +14,7 @@ BUILD ?= build/$(KREL)
 
 # Extra settings for kbuild, say W=1 or C=2.
 KBUILD_FLAGS ?=
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: all module vm-module load unload setup demo check check-debug lint clean help
 
@@ -28,7 +29,7 @@ module:
 	@mkdir -p '$(BUILD)'
 	@find '$(BUILD)' -xtype l -delete
 	@cp -rsf '$(CURDIR)/module' '$(CURDIR)/Kbuild' '$(BUILD)'
-	@$(MAKE) -C '$(KDIR)' M='$(abspath $(BUILD))' $(KBUILD_FLAGS) modules
+	@$(MAKE) $(PARALLEL) -C '$(KDIR)' M='$(abspath $(BUILD))' $(KBUILD_FLAGS) modules
 	@ln -sf '$(BUILD)/cftcp.ko' cftcp.ko
 
 vm-module:
