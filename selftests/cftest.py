@@ -100,7 +100,7 @@ def cleanup(function, *args):
     _cleanups.append((function, args))
 
 
-def _clean():
+def clean_up():
     problem = None
     while _cleanups:
         function, args = _cleanups.pop()
@@ -135,7 +135,7 @@ def _run(one):
         problem = traceback.format_exc()
     finally:
         signal.alarm(0)
-    return problem, _clean()
+    return problem, clean_up()
 
 
 def _selected():
@@ -226,17 +226,19 @@ def fails_with(*numbers):
 
 
 def wait_for(predicate, timeout=5, what="", every=0.001):
-    """Poll until the predicate is true, and return what it returned."""
-    end = time.monotonic() + timeout * SLOW
+    """Poll until the predicate is true, and return what it returned.
+
+    Polls less often the longer it takes."""
+    began = time.monotonic()
     while True:
         seen = predicate()
         if seen:
             return seen
-        if time.monotonic() > end:
-            fail(
-                f"not within {timeout} s: {what or inspect.getsource(predicate).strip()}"
-            )
-        time.sleep(every)
+        passed = time.monotonic() - began
+        if passed > timeout * SLOW:
+            what = what or inspect.getsource(predicate).strip()
+            fail(f"not within {timeout} s: {what}")
+        time.sleep(max(every, passed / 100))
 
 
 class Background(threading.Thread):
@@ -823,12 +825,12 @@ class Flows:
             self.first[forth] = seg.seq
         if "A" in seg.flags and back not in self.first:
             self.first[back] = seg.ack - 1
-        seg.rel_seq = _from(seg.seq, self.first.get(forth, 0))
-        seg.rel_ack = _from(seg.ack, self.first.get(back, 0))
+        seg.rel_seq = distance(seg.seq, self.first.get(forth, 0))
+        seg.rel_ack = distance(seg.ack, self.first.get(back, 0))
         return seg
 
 
-def _from(number, base):
+def distance(number, base):
     """number - base, as a small signed figure."""
     return (number - base + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
@@ -1125,8 +1127,8 @@ class Peer:
                 continue
             if seg.has("S"):
                 self.irs = seg.seq
-            seg.rel_seq = _from(seg.seq, self.irs)
-            seg.rel_ack = _from(seg.ack, self.iss)
+            seg.rel_seq = distance(seg.seq, self.irs)
+            seg.rel_ack = distance(seg.ack, self.iss)
             self.queue.append(seg)
             self.all.append(seg)
 
@@ -1307,7 +1309,7 @@ def read_digest(sock):
 TRACING = "/sys/kernel/tracing"
 
 
-def _rfc_name(state):
+def rfc_name(state):
     """FIN-WAIT-1 for what a tracepoint calls TCP_FIN_WAIT1 or 4."""
     if state.isdigit():
         return STATES[int(state)]
@@ -1343,7 +1345,7 @@ class Trace:
         """The states that one connection of cftcp's went to, in order."""
         ports = str(lport), str(rport)
         return [
-            _rfc_name(fields["newstate"])
+            rfc_name(fields["newstate"])
             for _, event, fields in self.events()
             if event == "cftcp_state"
             and (fields["sport"], fields["dport"]) == ports

@@ -247,7 +247,7 @@ def syn_again(stamped, seq, step, flags, accepted):
         return
     answer = conn.peer.expect("SA")
     t.equal(answer.rel_ack, 3 + seq, "ACK of the SYN")
-    distance = t._from(answer.seq, old_iss + 2)
+    distance = t.distance(answer.seq, old_iss + 2)
     t.between(distance, 0, 1 << 31, "new ISS above the old SND.NXT by")
     conn.peer.rcv = 1
     stamp = conn.peer.stamp() if step is not None else b""
