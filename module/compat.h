@@ -30,15 +30,15 @@ cftcp_hrtimer_setup(struct hrtimer *timer,
 
 /* 6.5 hands proto.ioctl() a kernel pointer and copies the answer out itself. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
-typedef int *cftcp_ioctl_arg;
-static inline int cftcp_ioctl_answer(cftcp_ioctl_arg arg, int answer)
+#define CFTCP_IOCTL_ARG	int *
+static inline int cftcp_ioctl_answer(int *arg, int answer)
 {
 	*arg = answer;
 	return 0;
 }
 #else
-typedef unsigned long cftcp_ioctl_arg;
-static inline int cftcp_ioctl_answer(cftcp_ioctl_arg arg, int answer)
+#define CFTCP_IOCTL_ARG	unsigned long
+static inline int cftcp_ioctl_answer(unsigned long arg, int answer)
 {
 	return put_user(answer, (int __user *)arg);
 }

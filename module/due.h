@@ -19,7 +19,7 @@
  *	without @lock, in softirq; the queue's reference passes to it
  */
 struct cftcp_due {
-	spinlock_t lock;
+	spinlock_t lock;		/* for @head */
 	struct timerqueue_head head;
 	struct hrtimer timer;
 	void (*expire)(struct cftcp_due *due, struct timerqueue_node *node);

@@ -30,6 +30,7 @@ struct cftcp_key {
 	__be16 lport;
 	__be16 fport;
 };
+
 static_assert(sizeof(struct cftcp_key) == 12);
 
 /** enum cftcp_kind - what an entry of the connection table is embedded in */

@@ -460,17 +460,16 @@ static void frag_needed(struct sock *sk, u32 mtu)
 /* The errno of an ICMP message, 0 for one that says nothing to a connection. */
 static int icmp_error(const struct icmphdr *icmp)
 {
-	switch (icmp->type) {
-	case ICMP_PARAMETERPROB:
-		return EPROTO;
-	case ICMP_TIME_EXCEEDED:
-		return EHOSTUNREACH;
-	case ICMP_DEST_UNREACH:
-		if (icmp->code > NR_ICMP_UNREACH)
-			return 0;
-		return icmp_err_convert[icmp->code].errno;
-	}
-	return 0;	/* MUST-55: Source Quench among them */
+	int err = 0;	/* MUST-55: Source Quench among them */
+
+	if (icmp->type == ICMP_PARAMETERPROB)
+		err = EPROTO;
+	else if (icmp->type == ICMP_TIME_EXCEEDED)
+		err = EHOSTUNREACH;
+	else if (icmp->type == ICMP_DEST_UNREACH &&
+		 icmp->code <= NR_ICMP_UNREACH)
+		err = icmp_err_convert[icmp->code].errno;
+	return err;
 }
 
 /* RFC 5927, RFC 5461: soft once synchronized, an end before that. */

@@ -3,8 +3,10 @@
 #ifndef _CFTCP_MIB_H
 #define _CFTCP_MIB_H
 
+#ifdef __KERNEL__
 #include <linux/percpu.h>
 #include <linux/types.h>
+#endif
 
 /* X(name, meaning) */
 #define CFTCP_COUNTERS(X)						\
@@ -74,6 +76,7 @@ enum cftcp_counter {
 	CFTCP_MIB_COUNT
 };
 
+#ifdef __KERNEL__
 /** struct cftcp_mib - free-running counters of one CPU and namespace */
 struct cftcp_mib {
 	u64 count[CFTCP_MIB_COUNT];
@@ -88,5 +91,6 @@ struct cftcp_mib {
 /** cftcp_count_drop() - count a dropped segment by its reason; any context */
 #define cftcp_count_drop(cn, reason)					\
 	this_cpu_inc((cn)->mib->count[CFTCP_DROP_##reason])
+#endif
 
 #endif

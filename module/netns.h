@@ -42,7 +42,7 @@ struct cftcp_net {
 	struct cftcp_mib __percpu *mib;
 	struct rhashtable connections;
 	DECLARE_HASHTABLE(listeners, CFTCP_LISTENER_BITS);
-	spinlock_t listen_lock;
+	spinlock_t listen_lock;		/* for @listeners */
 	struct cftcp_ports ports;
 	struct cftcp_due time_wait;
 	struct cftcp_due requests;

@@ -34,10 +34,10 @@ struct socket;
  */
 struct cftcp_ports {
 	unsigned long *used;
-	spinlock_t lock;
+	spinlock_t lock;		/* for @table, @idle, @used */
 	DECLARE_HASHTABLE(table, CFTCP_PORT_BITS);
 	struct list_head idle;
-	struct mutex create;
+	struct mutex create;		/* one reservation at a time */
 	struct work_struct reaper;
 	struct net *net;
 };

@@ -108,12 +108,16 @@ static void stop(struct seq_file *seq, void *v)
 	rhashtable_walk_exit(&walk->iter);
 }
 
-static long ticks_until(u64 at_ns)
+static unsigned long ticks(u64 ns)
+{
+	return jiffies_to_clock_t(nsecs_to_jiffies(ns));
+}
+
+static unsigned long ticks_until(u64 at_ns)
 {
 	u64 now = ktime_get_ns();
 
-	return at_ns > now ? jiffies_delta_to_clock_t(
-				nsecs_to_jiffies(at_ns - now)) : 0;
+	return at_ns > now ? ticks(at_ns - now) : 0;
 }
 
 static void show_key(struct seq_file *seq, const struct cftcp_key *key,
@@ -163,14 +167,12 @@ static void show_sock(struct seq_file *seq, struct sock *sk)
 	}
 	show_key(seq, &key, state);
 	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5u %8d %lu %d %pK %lu %lu %u %u %d",
-		   tx, rx, timer, timer ? ticks_until(at) : 0,
+		   tx, rx, timer, timer ? ticks_until(at) : 0UL,
 		   cs->backoff,
 		   from_kuid_munged(seq_user_ns(seq), sock_i_uid(sk)), 0,
 		   sock_i_ino(sk), refcount_read(&sk->sk_refcnt), sk,
-		   (unsigned long)jiffies_to_clock_t(
-				nsecs_to_jiffies(cftcp_rto_ns(sk))),
-		   (unsigned long)jiffies_to_clock_t(
-				msecs_to_jiffies(CFTCP_DELACK_MS)), 0, 0, -1);
+		   ticks(cftcp_rto_ns(sk)),
+		   ticks(CFTCP_DELACK_MS * (u64)NSEC_PER_MSEC), 0, 0, -1);
 }
 
 static void show_request(struct seq_file *seq, struct cftcp_request *req)

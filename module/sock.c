@@ -508,6 +508,7 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 	while (done < len) {
 		u32 offset, n;
 		struct sk_buff *skb = find_octet(sk, *seq, &offset);
+		struct sk_buff *last = skb_peek_tail(&sk->sk_receive_queue);
 
 		if (!skb) {
 			if (done >= target && !READ_ONCE(sk->sk_backlog.tail))
@@ -518,8 +519,7 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 			if (done >= target)
 				sk_flush_backlog(sk);
 			else
-				sk_wait_data(sk, &timeo, skb_peek_tail(
-						&sk->sk_receive_queue));
+				sk_wait_data(sk, &timeo, last);
 			/* Another reader may have been here meanwhile. */
 			if (flags & MSG_PEEK && peek - done != cs->copied_seq)
 				peek = cs->copied_seq + done;
@@ -604,7 +604,7 @@ static __poll_t poll(struct file *file, struct socket *sock, poll_table *wait)
 	return mask;
 }
 
-static int ioctl(struct sock *sk, int cmd, cftcp_ioctl_arg arg)
+static int ioctl(struct sock *sk, int cmd, CFTCP_IOCTL_ARG arg)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	int answer;

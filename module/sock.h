@@ -100,7 +100,7 @@ struct cftcp_sack {
  * @open: false before and after LISTEN: nothing may be added
  */
 struct cftcp_listen {
-	spinlock_t lock;
+	spinlock_t lock;		/* for all of this */
 	struct list_head accept;
 	struct list_head requests;
 	unsigned int accepts;

@@ -18,7 +18,7 @@ struct cftcp_net;
 	X(fin_wait2_timeout_ms, "ms", 60000, 1, CFTCP_DAY_MS,		\
 	  "how long a closed socket stays in FIN-WAIT-2")		\
 	X(orphan_timeout_ms, "ms", 100000, 1, CFTCP_DAY_MS,		\
-	  "how long a closed socket in FIN-WAIT-1, CLOSING or LAST-ACK retransmits without progress") \
+	  "how long a closed socket retransmits without progress")	\
 	X(user_timeout_ms, "ms", 300000, 0, CFTCP_DAY_MS,		\
 	  "how long sent data may stay unacknowledged; 0 is for ever")	\
 	X(max_time_wait, "records", 262144, 0, INT_MAX,			\

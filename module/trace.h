@@ -18,8 +18,8 @@ TRACE_EVENT(cftcp_state,
 		 const char *event),
 	TP_ARGS(key, oldstate, newstate, event),
 	TP_STRUCT__entry(
-		__field(__be32, laddr)
-		__field(__be32, faddr)
+		__array(u8, laddr, 4)
+		__array(u8, faddr, 4)
 		__field(u16, lport)
 		__field(u16, fport)
 		__field(int, oldstate)
@@ -27,8 +27,8 @@ TRACE_EVENT(cftcp_state,
 		__string(event, event)
 	),
 	TP_fast_assign(
-		__entry->laddr = key->laddr;
-		__entry->faddr = key->faddr;
+		memcpy(__entry->laddr, &key->laddr, 4);
+		memcpy(__entry->faddr, &key->faddr, 4);
 		__entry->lport = ntohs(key->lport);
 		__entry->fport = ntohs(key->fport);
 		__entry->oldstate = oldstate;
@@ -36,8 +36,8 @@ TRACE_EVENT(cftcp_state,
 		cftcp_assign_str(event, event);
 	),
 	TP_printk("saddr=%pI4 sport=%u daddr=%pI4 dport=%u oldstate=%s newstate=%s event=%s",
-		  &__entry->laddr, __entry->lport,
-		  &__entry->faddr, __entry->fport,
+		  __entry->laddr, __entry->lport,
+		  __entry->faddr, __entry->fport,
 		  cftcp_state_name(__entry->oldstate),
 		  cftcp_state_name(__entry->newstate), __get_str(event))
 );
@@ -49,8 +49,8 @@ TRACE_EVENT(cftcp_segment,
 	TP_ARGS(out, key, state, flags, seq, ack, len, win),
 	TP_STRUCT__entry(
 		__field(bool, out)
-		__field(__be32, laddr)
-		__field(__be32, faddr)
+		__array(u8, laddr, 4)
+		__array(u8, faddr, 4)
 		__field(u16, lport)
 		__field(u16, fport)
 		__field(int, state)
@@ -62,8 +62,8 @@ TRACE_EVENT(cftcp_segment,
 	),
 	TP_fast_assign(
 		__entry->out = out;
-		__entry->laddr = key->laddr;
-		__entry->faddr = key->faddr;
+		memcpy(__entry->laddr, &key->laddr, 4);
+		memcpy(__entry->faddr, &key->faddr, 4);
 		__entry->lport = ntohs(key->lport);
 		__entry->fport = ntohs(key->fport);
 		__entry->state = state;
@@ -75,8 +75,8 @@ TRACE_EVENT(cftcp_segment,
 	),
 	TP_printk("dir=%s saddr=%pI4 sport=%u daddr=%pI4 dport=%u state=%s flags=%s seq=%u ack=%u len=%u win=%u",
 		  __entry->out ? "out" : "in",
-		  &__entry->laddr, __entry->lport,
-		  &__entry->faddr, __entry->fport,
+		  __entry->laddr, __entry->lport,
+		  __entry->faddr, __entry->fport,
 		  cftcp_state_name(__entry->state),
 		  __print_flags(__entry->flags, "|",
 				{ 0x01, "FIN" }, { 0x02, "SYN" },
