@@ -96,6 +96,16 @@ bool cftcp_due_move(struct cftcp_due *due, struct timerqueue_node *node,
 	return was;
 }
 
+bool cftcp_due_queued(struct cftcp_due *due, struct timerqueue_node *node)
+{
+	bool was;
+
+	spin_lock_bh(&due->lock);
+	was = queued(node);
+	spin_unlock_bh(&due->lock);
+	return was;
+}
+
 bool cftcp_due_del(struct cftcp_due *due, struct timerqueue_node *node)
 {
 	bool was;

@@ -60,6 +60,8 @@ bool cftcp_due_move(struct cftcp_due *due, struct timerqueue_node *node,
  * Return: true when it was queued: the queue's reference is the caller's then.
  */
 bool cftcp_due_del(struct cftcp_due *due, struct timerqueue_node *node);
+/** cftcp_due_queued() - is the node in the queue? Any context but hard irq */
+bool cftcp_due_queued(struct cftcp_due *due, struct timerqueue_node *node);
 /**
  * cftcp_due_pop() - take the first node out, due or not
  *

@@ -635,13 +635,11 @@ static bool process_text(struct sock *sk, struct cftcp_segment *seg)
 	if (!trim_to_window(sk, seg))
 		return false;
 	if (cftcp_after(seg->seq, cs->rcv_nxt)) {
-		struct sk_buff *skb = seg->skb;
-
+		cs->ack_now = 1;
+		hold(sk, seg->skb);
+		seg->skb = NULL;
 		if (seg->flags & CFTCP_FLAG_FIN)
 			cftcp_event(sk, CFTCP_EV_FIN_HELD, NULL);
-		cs->ack_now = 1;
-		seg->skb = NULL;
-		hold(sk, skb);
 		return true;
 	}
 	/* SEG.SEQ <= RCV.NXT, and something of it is new. */

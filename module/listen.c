@@ -53,6 +53,8 @@ static void put(struct cftcp_request *req)
 {
 	if (!refcount_dec_and_test(&req->refs))
 		return;
+	if (req->old)
+		cftcp_time_wait_drop(req->old);
 	if (req->port)
 		cftcp_port_ref_put(&req->cn->ports, req->port, false);
 	atomic_dec(&req->cn->request_count);
@@ -85,9 +87,23 @@ static void forget(struct cftcp_request *req)
 		put(req);
 }
 
+/* Out of the table: exactly one of several callers gets true. */
+static bool unhash(struct cftcp_request *req)
+{
+	bool restored = false;
+
+	rcu_read_lock();
+	if (req->old && cftcp_time_wait_restore(req->old, &req->entry)) {
+		req->old = NULL;
+		restored = true;
+	}
+	rcu_read_unlock();
+	return restored || cftcp_hash_remove(req->cn, &req->entry);
+}
+
 static void drop_request(struct cftcp_request *req, const char *why)
 {
-	if (cftcp_hash_remove(req->cn, &req->entry)) {
+	if (unhash(req)) {
 		trace_cftcp_state(&req->entry.key, TCP_SYN_RECV, TCP_CLOSE,
 				  why);
 		put(req);
@@ -280,8 +296,10 @@ static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 		req->iss = old->snd_nxt + 65537;
 	if (!enlist(req))
 		goto put;
+	req->old = old;
 	if (old ? !cftcp_time_wait_replace(old, &req->entry) :
 		  cftcp_hash_insert(cn, &req->entry)) {
+		req->old = NULL;
 		forget(req);
 		goto put;
 	}

@@ -134,9 +134,26 @@ bool cftcp_time_wait_replace(struct cftcp_time_wait *tw,
 	cftcp_count(tw->cn, TimeWaitReused);
 	trace_cftcp_state(&tw->entry.key, TCP_TIME_WAIT, TCP_CLOSE,
 			  cftcp_event_id(CFTCP_EV_SYN));
+	return true;
+}
+
+bool cftcp_time_wait_restore(struct cftcp_time_wait *tw,
+			     struct cftcp_entry *entry)
+{
+	if (!cftcp_due_queued(&tw->cn->time_wait, &tw->due) ||
+	    !cftcp_hash_replace(tw->cn, entry, &tw->entry))
+		return false;
+	trace_cftcp_state(&tw->entry.key, TCP_CLOSE, TCP_TIME_WAIT, "restored");
+	/* Its time may have come before it was back in the table. */
+	if (!cftcp_due_queued(&tw->cn->time_wait, &tw->due))
+		unhash(tw, cftcp_event_id(CFTCP_EV_2MSL));
+	return true;
+}
+
+void cftcp_time_wait_drop(struct cftcp_time_wait *tw)
+{
 	dequeue(tw);
 	put(tw);
-	return true;
 }
 
 static void send_ack(struct cftcp_time_wait *tw)

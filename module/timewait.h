@@ -88,10 +88,29 @@ void cftcp_time_wait_expired(struct cftcp_due *due,
  * @tw: the record
  * @new: entry of the new connection, same key
  *
- * Context: any but hard irq. Return: true when @new is in its place.
+ * The record's 2MSL go on: cftcp_time_wait_restore() may bring it back.
+ *
+ * Context: any but hard irq.
+ * Return: true when @new is in its place; the table's reference of @tw is the
+ * caller's then.
  */
 bool cftcp_time_wait_replace(struct cftcp_time_wait *tw,
 			     struct cftcp_entry *new);
+/**
+ * cftcp_time_wait_restore() - the newer connection was none: TIME-WAIT again
+ * @tw: what cftcp_time_wait_replace() replaced
+ * @entry: by what
+ *
+ * The SYN was an old duplicate (MAY-2 (2), RFC 9293 section 3.6.1).
+ *
+ * Context: any but hard irq.
+ * Return: true when @entry has left the table and @tw is there again, with the
+ * caller's reference; false when 2MSL are over or @entry was not there.
+ */
+bool cftcp_time_wait_restore(struct cftcp_time_wait *tw,
+			     struct cftcp_entry *entry);
+/** cftcp_time_wait_drop() - give up the reference of a replaced record */
+void cftcp_time_wait_drop(struct cftcp_time_wait *tw);
 /** cftcp_time_wait_purge() - free all records of a namespace, expired or not */
 void cftcp_time_wait_purge(struct cftcp_net *cn);
 /** cftcp_time_wait_register() - make the slab. Context: process */
