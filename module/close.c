@@ -18,11 +18,19 @@
 #include "timewait.h"
 #include "trace.h"
 
+/* CurrEstab, as RFC 4022 has it. */
+static int counts_established(int state)
+{
+	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT;
+}
+
 void cftcp_sock_set_state(struct sock *sk, int state, const char *why)
 {
 	int old = sk->sk_state;
 
 	cftcp_assert_held(sk);
+	atomic_add(counts_established(state) - counts_established(old),
+		   &cftcp_sock_net(sk)->established);
 	if (why)
 		trace_cftcp_state(&cftcp_sk(sk)->entry.key, old, state, why);
 	inet_sk_set_state(sk, state);
@@ -270,6 +278,9 @@ static void close_connection(struct sock *sk)
 		cftcp_event(sk, CFTCP_EV_CLOSE_UNREAD, NULL);
 	} else if (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime) {
 		abort_linger(sk);
+	} else if (atomic_read(&cn->orphans) >= cftcp_sysctl(cn, max_orphans)) {
+		cftcp_count(cn, OrphanOverflow);
+		cftcp_abort(sk, 0);
 	} else if (sk->sk_state == TCP_SYN_RECV) {
 		cftcp_queue_fin(sk);
 	} else if (sk->sk_state == TCP_FIN_WAIT2 && cs->linger2_ms < 0) {

@@ -81,11 +81,35 @@ void cftcp_purge_ofo(struct sock *sk)
 	cs->sack_count = 0;
 }
 
-static bool room_for(struct sock *sk, struct sk_buff *skb)
+static bool room_for(struct sock *sk, struct sk_buff *skb, u32 limit)
 {
-	if (atomic_read(&sk->sk_rmem_alloc) > READ_ONCE(sk->sk_rcvbuf))
-		return false;
-	return sk_rmem_schedule(sk, skb, skb->truesize);
+	return atomic_read(&sk->sk_rmem_alloc) <= limit &&
+	       sk_rmem_schedule(sk, skb, skb->truesize);
+}
+
+/*
+ * The window promised room for octets, not for what small segments cost beside
+ * them: when the buffer is half full they move to where others can join them.
+ */
+static struct sk_buff *compact(struct sock *sk, struct sk_buff *skb)
+{
+	u32 size = SKB_MAX_ORDER(0, 0);
+	struct sk_buff *copy;
+
+	if (atomic_read(&sk->sk_rmem_alloc) < READ_ONCE(sk->sk_rcvbuf) / 2 ||
+	    skb->len > size / 4)
+		return skb;
+	copy = alloc_skb(size, GFP_ATOMIC);
+	if (!copy)
+		return skb;
+	memcpy(copy->cb, skb->cb, sizeof(skb->cb));
+	if (!sk_rmem_schedule(sk, copy, copy->truesize) ||
+	    skb_copy_bits(skb, 0, skb_put(copy, skb->len), skb->len)) {
+		consume_skb(copy);
+		return skb;
+	}
+	consume_skb(skb);
+	return copy;
 }
 
 /* Append @skb's octets to @to where they follow; @skb is freed then. */
@@ -116,8 +140,10 @@ static void queue_in_order(struct sock *sk, struct sk_buff *skb)
 	cs->rcv_nxt = end;
 	if (coalesce(sk, skb_peek_tail(&sk->sk_receive_queue), skb))
 		return;
-	if (!skb->sk)	/* else it was held, and is charged */
+	if (!skb->sk) {	/* else it was held, and is charged */
+		skb = compact(sk, skb);
 		skb_set_owner_r(skb, sk);
+	}
 	__skb_queue_tail(&sk->sk_receive_queue, skb);
 }
 
@@ -198,7 +224,7 @@ static void hold(struct sock *sk, struct sk_buff *skb)
 	struct rb_node *parent, **link;
 	struct sk_buff *before;
 
-	if (!room_for(sk, skb)) {
+	if (!room_for(sk, skb, READ_ONCE(sk->sk_rcvbuf))) {
 		drop(sk, Memory);
 		consume_skb(skb);
 		return;
@@ -597,7 +623,7 @@ static void take_text(struct sock *sk, struct cftcp_segment *seg)
 	struct cftcp_cb *cb = cftcp_cb(skb);
 	u32 mss = one_segment(skb);
 
-	if (!room_for(sk, skb)) {
+	if (!room_for(sk, skb, 2 * READ_ONCE(sk->sk_rcvbuf))) {
 		drop(sk, Memory);
 		cftcp_sk(sk)->ack_now = 1;
 		seg->flags &= ~CFTCP_FLAG_FIN;

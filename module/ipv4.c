@@ -278,7 +278,9 @@ static bool drop_here(struct cftcp_net *cn, struct sk_buff *skb,
 {
 	const struct tcphdr *th = tcp_hdr(skb);
 
-	if (skb->pkt_type != PACKET_HOST) {
+	/* MUST-57 */
+	if (skb->pkt_type != PACKET_HOST ||
+	    skb_rtable(skb)->rt_flags & (RTCF_BROADCAST | RTCF_MULTICAST)) {
 		cftcp_count_drop(cn, Address);
 		return true;
 	}
@@ -369,8 +371,17 @@ static void to_listener(struct cftcp_net *cn, struct sock *lsk,
 			struct sk_buff *skb)
 {
 	struct cftcp_segment seg;
+	unsigned int source;
 
 	if (drop_here(cn, skb, lsk)) {
+		kfree_skb(skb);
+		return;
+	}
+	/* MUST-63 */
+	source = inet_addr_type_dev_table(cn->net, skb->dev,
+					  ip_hdr(skb)->saddr);
+	if (source == RTN_BROADCAST || source == RTN_MULTICAST) {
+		cftcp_count_drop(cn, Address);
 		kfree_skb(skb);
 		return;
 	}

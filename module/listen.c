@@ -296,21 +296,22 @@ static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 		req->iss = old->snd_nxt + 65537;
 	if (!enlist(req))
 		goto put;
+	refcount_inc(&req->refs);
 	req->old = old;
 	if (old ? !cftcp_time_wait_replace(old, &req->entry) :
 		  cftcp_hash_insert(cn, &req->entry)) {
 		req->old = NULL;
+		put(req);
 		forget(req);
 		goto put;
 	}
-	/* The table has our reference; the queue takes one of its own. */
-	refcount_inc(&req->refs);
 	trace_cftcp_state(&req->entry.key, TCP_LISTEN, TCP_SYN_RECV, "SYN");
 	send_synack(req);
+	refcount_inc(&req->refs);
 	cftcp_due_add(&cn->requests, &req->due, next_synack(req));
-	if (READ_ONCE(req->dead) && cftcp_due_del(&cn->requests, &req->due))
-		put(req);
-	return;
+	/* The listener stopped after we were in its list. */
+	if (READ_ONCE(req->dead))
+		drop_request(req, "close");
 put:
 	put(req);
 }

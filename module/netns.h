@@ -34,6 +34,7 @@
  * @request_count: number of requests
  * @orphans: number of closed sockets that are still closing
  * @sockets: number of full sockets
+ * @established: how many of them are in ESTABLISHED or CLOSE-WAIT
  */
 struct cftcp_net {
 	struct net *net;
@@ -50,6 +51,7 @@ struct cftcp_net {
 	atomic_t request_count;
 	atomic_t orphans;
 	atomic_t sockets;
+	atomic_t established;
 };
 
 extern unsigned int cftcp_net_id;

@@ -128,7 +128,7 @@ static unsigned int write_all_options(u8 *ptr, struct sock *sk,
 	/* Every ACK while there is a hole; text leaves them no room. */
 	sacks = min_t(int, cs->sack_count,
 		      (MAX_TCP_OPTION_SPACE - len - 4) / 8);
-	if (sacks > 0 && !skb->len && (flags & CFTCP_FLAG_ACK) &&
+	if (sacks > 0 && cs->sack_ok && !skb->len && (flags & CFTCP_FLAG_ACK) &&
 	    !(flags & (CFTCP_FLAG_SYN | CFTCP_FLAG_RST)))
 		len = put_sacks(ptr + len, cs, sacks) - ptr;
 	return len;

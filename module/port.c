@@ -126,7 +126,7 @@ static void publish(struct cftcp_ports *ports, struct cftcp_port *port,
 
 /* Make a reservation of the socket's address and port @num, 0 to choose. */
 static struct cftcp_port_ref *reserve(struct cftcp_ports *ports,
-				      struct sock *sk, u16 num)
+				      struct sock *sk, u16 num, bool chosen)
 {
 	struct cftcp_port_ref *ref;
 	struct cftcp_port *port;
@@ -146,7 +146,7 @@ static struct cftcp_port_ref *reserve(struct cftcp_ports *ports,
 	INIT_LIST_HEAD(&ref->idle);
 	ref->addr = inet_sk(sk)->inet_rcv_saddr;
 	ref->users = 1;
-	ref->chosen = !num;
+	ref->chosen = chosen;
 	port->num = inet_sk(ref->reservation->sk)->inet_num;
 	publish(ports, port, ref);
 	return ref;
@@ -159,7 +159,8 @@ free_ref:
 }
 
 static struct cftcp_port_ref *share_or_reserve(struct cftcp_ports *ports,
-					       struct sock *sk, u16 num)
+					       struct sock *sk, u16 num,
+					       bool chosen)
 {
 	struct cftcp_port_ref *ref = NULL;
 
@@ -167,7 +168,7 @@ static struct cftcp_port_ref *share_or_reserve(struct cftcp_ports *ports,
 	if (num)
 		ref = share(ports, inet_sk(sk)->inet_rcv_saddr, num);
 	if (!ref)
-		ref = reserve(ports, sk, num);
+		ref = reserve(ports, sk, num, chosen);
 	mutex_unlock(&ports->create);
 	return ref;
 }
@@ -227,7 +228,7 @@ int cftcp_port_get(struct sock *sk, unsigned short num)
 	struct cftcp_port_ref *ref;
 	bool taken;
 
-	ref = share_or_reserve(ports, sk, num);
+	ref = share_or_reserve(ports, sk, num, false);
 	if (IS_ERR(ref))
 		return PTR_ERR(ref);
 	spin_lock_bh(&ports->lock);
@@ -333,7 +334,7 @@ int cftcp_port_connect(struct sock *sk)
 
 	if (cftcp_sk(sk)->port)
 		return hash_from(sk);
-	ref = share_or_reserve(ports, sk, 0);
+	ref = share_or_reserve(ports, sk, 0, true);
 	if (!IS_ERR(ref))
 		return connect_from(sk, ref);
 	if (PTR_ERR(ref) != -EADDRINUSE)

@@ -64,7 +64,7 @@ struct cftcp_port {
  * @addr: the address, INADDR_ANY for all
  * @users: sockets, requests and TIME-WAIT records that hold it
  * @time_waits: how many of @users are TIME-WAIT records
- * @chosen: by us, not asked for by number: connections may share it
+ * @chosen: by connect(), not by bind(): other connections may share it
  * @reservation: the stock socket
  */
 struct cftcp_port_ref {

@@ -247,6 +247,7 @@ static int show_stat(struct seq_file *seq, void *v)
 
 	for (int i = 0; i < CFTCP_MIB_COUNT; i++)
 		seq_printf(seq, "%s %llu\n", counter_names[i], total(cn, i));
+	seq_printf(seq, "CurrEstab %d\n", atomic_read(&cn->established));
 	seq_printf(seq, "Sockets %d\n", atomic_read(&cn->sockets));
 	seq_printf(seq, "Orphans %d\n", atomic_read(&cn->orphans));
 	seq_printf(seq, "TimeWait %d\n", atomic_read(&cn->time_waits));
