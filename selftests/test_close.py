@@ -53,8 +53,7 @@ class Pair:
         self.a_ns = net.a
         self.b_ns = net.a if place == "lo" else net.b
         self.a_ns.tune(msl_ms=50)
-        if a_proto == b_proto == t.DUT:
-            self.b_ns.tune(msl_ms=50)
+        self.b_ns.tune(msl_ms=50)
         self.capture = t.Capture(
             self.b_ns, "lo" if place == "lo" else self.b_ns.device
         )

@@ -25,10 +25,16 @@ class Conn:
     the side under test, counted from the SYNs."""
 
     def __init__(
-        self, state, orphan=False, role="passive", how=None, **options
+        self,
+        state,
+        orphan=False,
+        role="passive",
+        how=None,
+        rto=20000,
+        **options,
     ):
         self.net, self.orphan, self.state = t.net(), orphan, state
-        self.net.a.tune(rto_min_ms=20000, rto_init_ms=20000)
+        self.net.a.tune(rto_min_ms=rto, rto_init_ms=rto)
         self.ours, self.peer = t.with_peer(self.net, role, **options)
         self.how = how or ("close" if orphan else "shutdown")
         self.una = self.snd = self.rcv = 1
@@ -566,13 +572,12 @@ def abort_with_data_on_the_way():
 @t.test("C-32", "L-33", "CLOSE-WAIT/E4", "CLOSE-WAIT/E18")
 def close_wait_sends():
     """CLOSE-WAIT is a whole sender: data, retransmission, writability."""
-    conn = Conn(CW)
-    conn.net.a.tune(rto_min_ms=100)
+    conn = Conn(CW, rto=100)
     events = dict(poll(conn.ours))[conn.ours.fileno()]
     t.check(events & select.POLLOUT, "CLOSE-WAIT must be writable")
     conn.ours.send(b"still here")
     first = conn.peer.expect(seq=1, ack=2, length=10)
-    again = conn.peer.expect(seq=1, ack=2, length=10, timeout=30)
+    again = conn.peer.expect(seq=1, ack=2, length=10)
     t.check(again.time > first.time, "retransmission")
     conn.peer.send("A", ack=11)
     conn.must_be(CW)
@@ -583,8 +588,7 @@ def close_wait_sends():
 
 def fin_unsent(data=b"data", **options):
     """FIN-WAIT-1 with the FIN still here: the peer's window is shut."""
-    conn = Conn(ES, win=0, **options)
-    conn.net.a.tune(rto_min_ms=50, rto_init_ms=50)
+    conn = Conn(ES, win=0, rto=50, **options)
     if data:
         conn.ours.send(data)
     return conn
