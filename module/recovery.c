@@ -22,6 +22,7 @@ void cftcp_rtt_sample(struct sock *sk, u32 rtt_us)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct cftcp_net *cn = cftcp_sock_net(sk);
+	u32 floor_us = cftcp_sysctl(cn, rto_min_ms) * USEC_PER_MSEC;
 	u64 rto_us;
 
 	rtt_us = clamp(rtt_us, 1U, 1U << 28);
@@ -36,10 +37,12 @@ void cftcp_rtt_sample(struct sock *sk, u32 rtt_us)
 		cs->rttvar_us = cs->rttvar_us - cs->rttvar_us / 4 + diff / 4;
 		cs->srtt_us = cs->srtt_us - cs->srtt_us / 8 + rtt_us / 8;
 	}
-	rto_us = cs->srtt_us + max(GRANULARITY_US, 4 * cs->rttvar_us);
-	cs->rto_ns = clamp_t(u64, rto_us * NSEC_PER_USEC,
-			     cftcp_sysctl(cn, rto_min_ms) * (u64)NSEC_PER_MSEC,
-			     cftcp_sysctl(cn, rto_max_ms) * (u64)NSEC_PER_MSEC);
+	/* The floor stands for the variance, so that a peer's delayed ACK has
+	 * room beside any round trip.
+	 */
+	rto_us = cs->srtt_us + max3(GRANULARITY_US, 4 * cs->rttvar_us, floor_us);
+	cs->rto_ns = min(rto_us * NSEC_PER_USEC,
+			 cftcp_sysctl(cn, rto_max_ms) * (u64)NSEC_PER_MSEC);
 }
 
 /**

@@ -44,7 +44,7 @@ struct cftcp_net;
 #define CFTCP_SYSCTL_TRIPLES(X)						\
 	X(rmem, "bytes", 4096, 524288, 6291456, 2304, INT_MAX,		\
 	  "receive buffer of a socket: least, initial, most")		\
-	X(wmem, "bytes", 4096, 524288, 6291456, 4608, INT_MAX,		\
+	X(wmem, "bytes", 4096, 524288, 6291456, 4096, INT_MAX,		\
 	  "send buffer of a socket: least, initial, most")
 
 /**

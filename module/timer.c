@@ -160,9 +160,12 @@ void cftcp_timer_heard(struct sock *sk)
 	/* RFC 9293 3.8.6.1: a peer that answers keeps its window shut as long
 	 * as it likes, unless our user set a limit or is gone.
 	 */
-	if (!cs->snd_wnd && !cs->user_timeout_set && !sock_flag(sk, SOCK_DEAD) &&
-	    cs->timer.at[CFTCP_TIMER_USER])
+	if (cs->snd_wnd || cs->user_timeout_set || sock_flag(sk, SOCK_DEAD))
+		return;
+	if (in_flight(sk))
 		start_user_timeout(sk, ktime_get_ns());
+	else
+		stop(sk, CFTCP_TIMER_USER);
 }
 
 void cftcp_timer_window_shut(struct sock *sk)
@@ -172,7 +175,9 @@ void cftcp_timer_window_shut(struct sock *sk)
 	if (!cs->timer.at[CFTCP_TIMER_PERSIST])
 		start(sk, CFTCP_TIMER_PERSIST,
 		      ktime_get_ns() + cftcp_rto_ns(sk));
-	if (!cs->timer.at[CFTCP_TIMER_USER])
+	/* Without a limit of the user's it begins with a probe unanswered. */
+	if (!cs->timer.at[CFTCP_TIMER_USER] &&
+	    (cs->user_timeout_set || sock_flag(sk, SOCK_DEAD)))
 		start_user_timeout(sk, ktime_get_ns());
 }
 
@@ -286,6 +291,8 @@ static void persist_fired(struct sock *sk)
 	if (cs->backoff < 32)
 		cs->backoff++;
 	start(sk, CFTCP_TIMER_PERSIST, ktime_get_ns() + cftcp_rto_ns(sk));
+	if (!cs->timer.at[CFTCP_TIMER_USER])
+		start_user_timeout(sk, ktime_get_ns());
 	if ((1 << sk->sk_state) & ~(TCPF_FIN_WAIT2 | TCPF_CLOSE))
 		cftcp_event(sk, CFTCP_EV_PERSIST, NULL);
 }
