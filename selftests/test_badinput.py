@@ -269,17 +269,10 @@ def broadcast_and_multicast(state):
         (peer.address, dst)
         for dst in ("224.0.0.1", "10.9.0.255", "255.255.255.255")
     ]
-    pairs += [
-        (src, here)
-        for src in (
-            "0.0.0.0",
-            "255.255.255.255",
-            "224.0.0.1",
-            "127.0.0.1",
-            "10.9.0.255",
-            here,
-        )
-    ]
+    sources = ["0.0.0.0", "255.255.255.255", "224.0.0.1", "127.0.0.1", here]
+    if state == "LISTEN":  # elsewhere it is nobody's, and stock TCP answers
+        sources.append("10.9.0.255")
+    pairs += [(src, here) for src in sources]
     capture = t.Capture(t.net().b)
     for src, dst in pairs:
         for flags in "S", "A", "FA", "R":

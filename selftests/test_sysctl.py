@@ -94,9 +94,15 @@ def range_of(name):
 @t.test("section-2", cases={name: name for name in TRIPLES})
 def range_of_triple(name):
     ns = fresh()
-    write(ns, name, "4096 20000 300000")
-    t.equal(ns.sysctl("cftcp." + name).split(), ["4096", "20000", "300000"])
-    for value in "-1 20000 300000", "4096 x 300000", "4096 20000 -5", "0 0 0":
+    write(ns, name, "8192 20000 300000")
+    t.equal(ns.sysctl("cftcp." + name).split(), ["8192", "20000", "300000"])
+    for value in (
+        "1000 20000 300000",
+        "20001 20000 300000",
+        "4096 x 300000",
+        "4096 20000 -5",
+        "0 0 0",
+    ):
         refused(ns, name, value)
 
 
@@ -209,7 +215,7 @@ def timeouts_act_on_later_states():
 def rmem_and_wmem():
     net = t.own_net()
     for size in 8192, 65536:
-        net.a.tune(rmem=f"4096 {size} 1000000", wmem=f"4096 {size} 1000000")
+        net.a.tune(rmem=f"8192 {size} 1000000", wmem=f"8192 {size} 1000000")
         sock = net.a.sock()
         for opt in socket.SO_RCVBUF, socket.SO_SNDBUF:
             t.equal(sock.getsockopt(socket.SOL_SOCKET, opt), size, "buffer")
