@@ -27,16 +27,17 @@
 
 static void arm(struct sock *sk, u64 at)
 {
-	struct hrtimer *hrtimer = &cftcp_sk(sk)->timer.hrtimer;
+	struct cftcp_timer *timer = &cftcp_sk(sk)->timer;
 
 	/* It may run early: it looks for itself what is due. */
-	if (hrtimer_is_queued(hrtimer) &&
-	    ktime_to_ns(hrtimer_get_expires(hrtimer)) <= at)
+	if (hrtimer_is_queued(&timer->hrtimer) &&
+	    ktime_to_ns(hrtimer_get_expires(&timer->hrtimer)) <= at)
 		return;
-	/* A queued timer holds a reference, and so does a running one. */
-	if (hrtimer_try_to_cancel(hrtimer) != 1)
+	if (!timer->held) {
+		timer->held = true;
 		sock_hold(sk);
-	hrtimer_start(hrtimer, ns_to_ktime(at), HRTIMER_MODE_ABS_SOFT);
+	}
+	hrtimer_start(&timer->hrtimer, ns_to_ktime(at), HRTIMER_MODE_ABS_SOFT);
 }
 
 static void start(struct sock *sk, enum cftcp_timer_id id, u64 at)
@@ -356,7 +357,10 @@ static void run(struct sock *sk)
 
 void cftcp_timer_deferred(struct sock *sk)
 {
-	run(sk);
+	if (sk->sk_state == TCP_CLOSE)
+		cftcp_timer_stop_all(sk);
+	else
+		run(sk);
 }
 
 static enum hrtimer_restart expired(struct hrtimer *hrtimer)
@@ -364,14 +368,20 @@ static enum hrtimer_restart expired(struct hrtimer *hrtimer)
 	struct cftcp_sock *cs = container_of(hrtimer, struct cftcp_sock,
 					     timer.hrtimer);
 	struct sock *sk = cftcp_to_sk(cs);
+	bool last = false;
 
 	bh_lock_sock(sk);
-	if (sock_owned_by_user(sk))
+	if (sock_owned_by_user(sk)) {
 		set_bit(CFTCP_DEFER_TIMER, &cs->deferred);
-	else
+	} else if (sk->sk_state != TCP_CLOSE) {
 		run(sk);
+	} else if (!hrtimer_is_queued(hrtimer)) {
+		last = cs->timer.held;
+		cs->timer.held = false;
+	}
 	bh_unlock_sock(sk);
-	sock_put(sk);
+	if (last)
+		sock_put(sk);
 	return HRTIMER_NORESTART;
 }
 
@@ -386,6 +396,15 @@ void cftcp_timer_stop_all(struct sock *sk)
 	struct cftcp_timer *timer = &cftcp_sk(sk)->timer;
 
 	memset(timer->at, 0, sizeof(timer->at));
-	if (hrtimer_try_to_cancel(&timer->hrtimer) == 1)
-		__sock_put(sk);
+	if (!timer->held)
+		return;
+	if (hrtimer_try_to_cancel(&timer->hrtimer) < 0) {
+		/* It runs just now, maybe above us, and may be queued again
+		 * besides: let it run once more and give up its reference.
+		 */
+		hrtimer_start(&timer->hrtimer, 0, HRTIMER_MODE_ABS_SOFT);
+		return;
+	}
+	timer->held = false;
+	__sock_put(sk);
 }

@@ -27,10 +27,13 @@ enum cftcp_timer_id {
 /**
  * struct cftcp_timer - one timer for all
  * @hrtimer: runs no later than the earliest of @at
+ * @held: it holds a reference of the socket, from the first arming on until
+ *	it is known that it will not run again
  * @at: ns (CLOCK_MONOTONIC) when each timer fires, 0 when it does not run
  */
 struct cftcp_timer {
 	struct hrtimer hrtimer;
+	bool held;
 	u64 at[CFTCP_TIMER_COUNT];
 };
 
