@@ -134,7 +134,7 @@ def places(hows):
 
 
 @t.test(
-    "C-1", "C-25", "C-32", "C-38", "MUST-2", "L-15", "L-37",
+    "C-1", "C-25", "C-32", "C-38", "D-1", "MUST-2", "L-15", "L-37",
     "ESTABLISHED/E1", "ESTABLISHED/E2", "ESTABLISHED/E6", "FIN-WAIT-1/E8",
     "FIN-WAIT-2/E6", "CLOSE-WAIT/E1", "LAST-ACK/E8", "TIME-WAIT/E21",
     cases=places(("close", "shutdown")),
@@ -334,8 +334,8 @@ def one_fin_only():
     peer.expect("A", seq=2, ack=2)
 
 
-@t.test("C-39", "C-51", "L-15", "L-16", "L-30", "L-34", "CLOSING/E2", "TIME-WAIT/E2",
-        "CLOSING/E5", "TIME-WAIT/E4", "TIME-WAIT/E5", "CLOSED/E2")  # fmt: skip
+@t.test("C-39", "C-51", "D-21", "L-15", "L-16", "L-30", "L-34", "CLOSING/E2",
+        "TIME-WAIT/E2", "CLOSING/E5", "TIME-WAIT/E4", "TIME-WAIT/E5", "CLOSED/E2")  # fmt: skip
 def calls_while_closing():
     """What the socket calls say in CLOSING, TIME-WAIT and after."""
     net = t.net()

@@ -213,6 +213,8 @@ EVENTS = [
     ("E17", "data-beyond-fin", (CW, CL, LA), one("PA", data=b"x"), "maybe-ACK",
      None),
     ("E17", "fin-beyond-fin", (CW, CL, LA), one("FA"), "maybe-ACK", None),
+    ("E17", "urgent-beyond-fin", (CW, CL, LA), one("UA", data=b"!", urg=1),
+     "maybe-ACK", None),
     ("E17", "data-acks-fin", (CL,), one("PA", ack=1, data=b"x"), "maybe-ACK", TW),
     ("E17", "data-acks-fin", (LA,), one("PA", ack=1, data=b"x"), "maybe-ACK", GONE),
     ("E17", "data", (TW,), one("PA", data=b"x"), "ACK", None),
@@ -229,9 +231,9 @@ EVENTS = [
 
 IDS = {
     "E8": ("C-14", "C-16", "C-17", "C-18"),
-    "E9": ("C-53",),
+    "E9": ("C-53", "D-7"),
     "E10": ("C-29", "C-19"),
-    "E11": ("C-10", "C-46", "R5961-5", "MUST-57"),
+    "E11": ("D-2", "C-10", "C-46", "R5961-5", "MUST-57"),
     "E12": (
         "C-7",
         "C-8",
@@ -243,13 +245,13 @@ IDS = {
         "L-32",
         "L-33",
     ),
-    "E13": ("C-7", "R5961-3"),
-    "E14": ("C-7", "C-4", "R5961-1"),
-    "E17": ("C-22", "C-51"),
-    "E18": ("C-4", "MAY-6"),
-    "E19": ("C-12", "R5961-7"),
-    "E25": ("MUST-56", "SHLD-25"),
-    "E26": ("C-11",),
+    "E13": ("D-3", "C-7", "R5961-3"),
+    "E14": ("D-3", "D-4", "C-7", "C-4", "R5961-1"),
+    "E17": ("C-20", "C-22", "C-51"),
+    "E18": ("D-5", "C-4", "MAY-6"),
+    "E19": ("D-6", "C-12", "R5961-7"),
+    "E25": ("D-25", "MUST-56", "SHLD-25"),
+    "E26": ("C-11", "D-29"),
     "MUST-3": (),
 }
 
@@ -545,7 +547,7 @@ def close_read_all():
     conn.must_be(LA)
 
 
-@t.test("C-40", "C-41", "L-13", "L-14", "D-16", "D-18",
+@t.test("C-40", "C-41", "C-42", "D-17", "L-13", "L-14", "D-16", "D-18",
         cases={f"{s}/E3": s for s in ALL})  # fmt: skip
 def abort(state):
     """linger {1, 0} and close()."""
@@ -594,7 +596,7 @@ def fin_unsent(data=b"data", **options):
     return conn
 
 
-@t.test("L-6", "D-23", "D-28", "FIN-WAIT-1/E24", "MUST-36", "C-33", "L-5",
+@t.test("L-6", "L-7", "D-23", "D-28", "FIN-WAIT-1/E24", "MUST-36", "C-33", "L-5",
         "C-16", cases={"shutdown": "shutdown", "close": "close"})  # fmt: skip
 def zero_window(how):
     """FIN-WAIT-1 at once; data and FIN leave when the window opens."""
@@ -692,6 +694,26 @@ def fill(conn, size):
         conn.peer.nxt = seg.rel_ack
         return 0
     return 0 if seg.win < size else seg.win
+
+
+@t.test("D-23", "MUST-66", "C-5", "C-25")
+def fin_at_a_shut_window():
+    """A bare FIN that comes when nothing fits: now or later, but not lost,
+    and nothing before it is."""
+    conn = Conn(ES)
+    conn.ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    data = b""
+    while len(data) < 1 << 20 and fill(conn, 1000):
+        data += b"f" * 1000
+    total = conn.peer.nxt - 1
+    conn.peer.send("FA", seq=conn.peer.nxt)
+    conn.peer.expect("A", timeout=1)
+    t.check(conn.now() in (ES, CW), conn.now())
+    reader = t.Background(t.read_all, conn.ours)
+    conn.peer.flush(QUIET_MS)
+    conn.peer.send("FA", seq=conn.peer.nxt)  # its retransmission
+    t.equal(len(reader.result()), total, "octets before EOF")
+    conn.must_be(CW)
 
 
 # --- RST, challenge, half-open -------------------------------------------------
@@ -792,6 +814,77 @@ def stamped(state):
         t.check(seg.csum_ok, f"checksum of {seg}")
         t.check("ts" in seg.opts or "R" in seg.flags, f"no time stamp: {seg}")
     conn.goes_on()
+
+
+# --- opening states that a close can hit --------------------------------------
+
+
+@t.test("C-26", "C-25", "SYN-RECEIVED/FIN")
+def fin_with_third_ack():
+    """The ACK of our SYN carries FIN: accept() gives a socket at EOF."""
+    listener = t.net().a.listener()
+    peer = t.Peer(t.net())
+    peer.dut_port = listener.getsockname()[1]
+    peer.send("S")
+    peer.expect("SA", ack=1)
+    peer.send("FA")
+    peer.expect("A", seq=1, ack=2, length=0)
+    t.equal(t.net().a.state(peer.dut_port, peer.port), CW)
+    ours = listener.accept()[0]
+    t.equal(ours.recv(1), b"", "EOF")
+    ours.close()
+    peer.expect("FA", seq=1, ack=2)
+
+
+@t.test("C-36", "L-20", "SYN-SENT/E1")
+def close_in_syn_sent():
+    """Nothing more is sent, and a late SYN,ACK gets RST."""
+    peer = t.Peer(t.net())
+    ours = t.net().a.sock(timeout=0)
+    ours.connect_ex((peer.address, peer.port))
+    syn = peer.get()
+    peer.dut_port, peer.rcv = syn.sport, 1
+    t.equal(t.net().a.state(peer.dut_port, peer.port), "SYN-SENT")
+    ours.close()
+    t.equal(t.net().a.state(peer.dut_port, peer.port), GONE)
+    peer.expect_nothing(2000)
+    peer.send("SA")
+    peer.expect("R", seq=1)
+
+
+@t.test("C-36", "MUST-10", "SYN-RECEIVED/E1")
+def close_in_syn_received():
+    """Simultaneous open, then close(): a FIN after the SYN, FIN-WAIT-1."""
+    peer = t.Peer(t.net())
+    ours = t.net().a.sock(timeout=0)
+    ours.connect_ex((peer.address, peer.port))
+    peer.dut_port = peer.get().sport
+    peer.rcv = 1
+    peer.send("S")
+    peer.expect("SA", ack=1)
+    ours.close()
+    peer.send("A", ack=1)
+    t.wait_for(lambda: any(s.has("F") for s in drained(peer)), 2, "FIN")
+    fin = [s for s in peer.all if s.has("F")][0]
+    t.equal(fin.rel_seq, 1, "number of the FIN")
+    peer.send("A", ack=2)
+    t.net().a.wait_state(FW2, peer.dut_port, peer.port)
+
+
+@t.test("L-21", "C-36", "LISTEN/E1")
+def close_listener():
+    """Connections that nobody accepted are reset, half-open ones forgotten."""
+    listener = t.net().a.listener()
+    full, half = t.Peer(t.net()), t.Peer(t.net())
+    full.connect(listener.getsockname()[1])
+    half.dut_port = full.dut_port
+    half.send("S")
+    half.expect("SA")
+    listener.close()
+    full.expect("RA", seq=1, ack=1)
+    half.expect_nothing(QUIET_MS)
+    half.send("FA", seq=1, ack=1)
+    half.expect("R", seq=1)
 
 
 t.main()

@@ -86,7 +86,7 @@ def scaled(*values):
 # --- FIN-WAIT-2 ---------------------------------------------------------------
 
 
-@t.test("L-41", "D-10", "FIN-WAIT-2/E22", "FIN-WAIT-1/E8", "C-49",
+@t.test("L-41", "L-42", "D-10", "FIN-WAIT-2/E22", "FIN-WAIT-1/E8", "C-49",
         cases={f"{ms}": ms for ms in scaled(100, 2000, 60000, 200000)})  # fmt: skip
 def fin_wait_2(ms):
     """An orphan stays that long; it goes silently, and a late FIN gets RST."""
@@ -126,7 +126,9 @@ def linger2_negative(how):
     t.wait_for(lambda: conn.state() == GONE, 1)
 
 
-@t.test("L-19", "D-10", "FIN-WAIT-2/E22", "FIN-WAIT-2/E1", "FIN-WAIT-2/E20")
+@t.test(
+    "L-19", "D-10", "D-30", "FIN-WAIT-2/E22", "FIN-WAIT-2/E1", "FIN-WAIT-2/E20"
+)
 def never_with_a_reader():
     """No timer at all while a program holds the socket; close() starts it."""
     t.net().a.tune(fin_wait2_timeout_ms=500, orphan_timeout_ms=500)

@@ -279,6 +279,22 @@ def old_syn_gives_back():
     conn.must_be(TW)
 
 
+@t.test("C-49", "MAY-2", "TIME-WAIT/E21")
+def syn_crosses_expiry():
+    """Whether it comes just before the end or just after, a good SYN opens."""
+    t.net().a.tune(msl_ms=100)
+    for ms in (199.0, 199.9, 200.0, 200.1, 201.0):
+        conn = Conn(listen=True)
+        conn.sleep_until(ms)
+        send_syn(conn, 10, None, "S")
+        conn.peer.expect("SA", ack=13)
+        conn.peer.rcv = 1
+        conn.peer.send("A", seq=13, ack=1, opts=b"")
+        conn.listener.accept()[0].close()
+        conn.peer.expect("FA", seq=1, ack=13)
+        conn.peer.send("RA", seq=13)
+
+
 @t.test("L-49", "C-28")
 def overflow():
     """Above max_time_wait: the last ACK, but no TIME-WAIT."""
