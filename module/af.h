@@ -68,10 +68,9 @@ struct cftcp_syn_options {
  * @gso_type: SKB_GSO_TCPV4 or SKB_GSO_TCPV6
  * @route: route of a connection: the cached one or a new look-up; NULL if
  *	there is none. Socket lock held
- * @xmit: put the network header before a TCP segment and send it; consumes it.
- *	Socket lock held. Returns 0 or what the device answered
- * @checksum: fill in the TCP checksum of a segment of a socket, by the device
- *	or in software
+ * @xmit: complete the checksum of a TCP segment, put the network header before
+ *	it and send it; consumes it. Socket lock held. Returns 0 or what the
+ *	device answered
  * @reply: build and send a segment without a socket; any context
  * @reply_mss: MSS to offer to a peer without a socket, from its route
  */
@@ -80,7 +79,6 @@ struct cftcp_af_ops {
 	u16 gso_type;
 	struct dst_entry *(*route)(struct sock *sk);
 	int (*xmit)(struct sock *sk, struct sk_buff *skb);
-	void (*checksum)(struct sock *sk, struct sk_buff *skb);
 	void (*reply)(struct cftcp_net *cn, const struct cftcp_reply *reply);
 	u16 (*reply_mss)(struct cftcp_net *cn, const struct cftcp_reply *reply);
 };

@@ -192,56 +192,30 @@ static struct rtable *reply_route(struct cftcp_net *cn,
 	return ip_route_output_key(cn->net, &fl4);
 }
 
-static struct sk_buff *reply_segment(const struct cftcp_reply *reply)
-{
-	u8 options[MAX_TCP_OPTION_SPACE];
-	unsigned int len = cftcp_write_options(options, reply->syn,
-					       reply->has_ts, reply->tsval,
-					       reply->tsecr);
-	struct sk_buff *skb = alloc_skb(MAX_TCP_HEADER, GFP_ATOMIC);
-	struct tcphdr *th;
-
-	if (!skb)
-		return NULL;
-	skb_reserve(skb, MAX_TCP_HEADER);
-	th = skb_push(skb, sizeof(*th) + len);
-	skb_reset_transport_header(skb);
-	memset(th, 0, sizeof(*th));
-	memcpy(th + 1, options, len);
-	th->source = reply->key.lport;
-	th->dest = reply->key.fport;
-	th->seq = htonl(reply->seq);
-	th->ack_seq = htonl(reply->ack);
-	th->doff = (sizeof(*th) + len) / 4;
-	((u8 *)th)[13] = reply->flags;
-	th->window = htons(reply->wnd);
-	th->check = tcp_v4_check(skb->len, reply->key.laddr, reply->key.faddr,
-				 csum_partial(th, skb->len, 0));
-	return skb;
-}
-
 static void reply(struct cftcp_net *cn, const struct cftcp_reply *reply)
 {
 	struct rtable *rt = reply_route(cn, reply);
 	struct sk_buff *skb;
+	struct tcphdr *th;
 	struct iphdr *iph;
 	u8 ttl;
 
 	if (IS_ERR(rt))
 		return;
-	skb = reply_segment(reply);
+	skb = cftcp_reply_segment(reply);
 	if (!skb) {
 		ip_rt_put(rt);
 		return;
 	}
+	th = tcp_hdr(skb);
+	th->check = tcp_v4_check(skb->len, reply->key.laddr, reply->key.faddr,
+				 csum_partial(th, skb->len, 0));
 	ttl = reply->ttl >= 0 ? reply->ttl : ip4_dst_hoplimit(&rt->dst);
 	skb_dst_set(skb, &rt->dst);
 	iph = push_iphdr(skb, reply->tos, ttl, reply->key.laddr,
 			 reply->key.faddr);
 	iph->frag_off = htons(IP_DF);
 	ip_select_ident(cn->net, skb, NULL);
-	skb->priority = reply->priority;
-	skb->mark = reply->mark;
 	cftcp_count(cn, OutSegs);
 	ip_local_out(cn->net, NULL, skb);
 }

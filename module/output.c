@@ -146,6 +146,41 @@ static u16 window_field(struct cftcp_sock *cs, u8 flags)
 	return wnd >> cs->rcv_wscale;
 }
 
+/* Write a TCP header, but for its checksum, before what @skb holds. */
+static void push_header(struct sk_buff *skb, const struct cftcp_key *key,
+			u32 seq, u32 ack, u8 flags, u16 wnd,
+			const u8 *options, unsigned int len)
+{
+	struct tcphdr *th = skb_push(skb, sizeof(*th) + len);
+
+	skb_reset_transport_header(skb);
+	*th = (struct tcphdr) {
+		.source = key->lport, .dest = key->fport,
+		.seq = htonl(seq), .ack_seq = htonl(ack),
+		.doff = (sizeof(*th) + len) / 4, .window = htons(wnd),
+	};
+	((u8 *)th)[13] = flags;
+	memcpy(th + 1, options, len);
+}
+
+struct sk_buff *cftcp_reply_segment(const struct cftcp_reply *reply)
+{
+	u8 options[MAX_TCP_OPTION_SPACE];
+	unsigned int len = cftcp_write_options(options, reply->syn,
+					       reply->has_ts, reply->tsval,
+					       reply->tsecr);
+	struct sk_buff *skb = alloc_skb(MAX_TCP_HEADER, GFP_ATOMIC);
+
+	if (!skb)
+		return NULL;
+	skb_reserve(skb, MAX_TCP_HEADER);
+	push_header(skb, &reply->key, reply->seq, reply->ack, reply->flags,
+		    reply->wnd, options, len);
+	skb->priority = reply->priority;
+	skb->mark = reply->mark;
+	return skb;
+}
+
 /*
  * Give a segment its header and send it. @skb is consumed; its text, if any,
  * is in place.
@@ -155,34 +190,21 @@ static int send(struct sock *sk, struct sk_buff *skb, u32 seq, u8 flags)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	u8 options[MAX_TCP_OPTION_SPACE];
 	unsigned int len = write_all_options(options, sk, skb, flags);
-	u32 payload = skb->len;
-	struct tcphdr *th;
+	u32 ack = flags & CFTCP_FLAG_ACK ? cs->rcv_nxt : 0;
+	u16 wnd = window_field(cs, flags);
 
-	th = skb_push(skb, sizeof(*th) + len);
-	skb_reset_transport_header(skb);
-	memset(th, 0, sizeof(*th));
-	memcpy(th + 1, options, len);
-	th->source = cs->inet.inet_sport;
-	th->dest = cs->inet.inet_dport;
-	th->seq = htonl(seq);
-	th->doff = (sizeof(*th) + len) / 4;
-	((u8 *)th)[13] = flags;
+	trace_cftcp_segment(true, &cs->entry.key, sk->sk_state, flags, seq, ack,
+			    skb->len, wnd);
+	push_header(skb, &cs->entry.key, seq, ack, flags, wnd, options, len);
 	if (flags & CFTCP_FLAG_ACK) {
-		th->ack_seq = htonl(cs->rcv_nxt);
-		th->window = htons(window_field(cs, flags));
-		cs->last_ack_sent = cs->rcv_nxt;
+		cs->last_ack_sent = ack;
 		cs->ack_now = 0;
-		cs->unacked_segs = 0;
 		cftcp_timer_ack_sent(sk);
-	} else {
-		th->window = htons(min(cs->rcv_wnd, 65535U));
 	}
 	memset(skb->cb, 0, sizeof(skb->cb));
 	skb_set_owner_w(skb, sk);
 	cs->segs_out++;
 	cftcp_count(cftcp_sock_net(sk), OutSegs);
-	trace_cftcp_segment(true, &cs->entry.key, sk->sk_state, flags, seq,
-			    ntohl(th->ack_seq), payload, ntohs(th->window));
 	return cs->af->xmit(sk, skb);
 }
 

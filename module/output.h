@@ -126,6 +126,14 @@ u8 cftcp_choose_wscale(u32 space);
 unsigned int cftcp_write_options(u8 *ptr, const struct cftcp_syn_options *syn,
 				 bool has_ts, u32 tsval, u32 tsecr);
 
+/**
+ * cftcp_reply_segment() - a segment without a socket, but for its checksum
+ * @reply: what to say
+ *
+ * Context: any. Return: the buffer, at its TCP header, or NULL.
+ */
+struct sk_buff *cftcp_reply_segment(const struct cftcp_reply *reply);
+
 /* Rtx queue: a tree by sequence number. Socket lock held for all. */
 /** cftcp_rtx_head() - oldest segment not acknowledged, or NULL */
 static inline struct sk_buff *cftcp_rtx_head(const struct cftcp_sock *cs)

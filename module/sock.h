@@ -160,7 +160,6 @@ struct cftcp_listen {
  * @syn_rexmits: how often SYN or SYN,ACK was sent again
  * @backoff: consecutive retransmission or persist timeouts
  * @dup_acks: duplicate ACKs in a row
- * @unacked_segs: full segments received since the last ACK
  *
  * @rtx: segments sent and not acknowledged, by seq; sk_write_queue holds what
  *	was never sent
@@ -246,7 +245,6 @@ struct cftcp_sock {
 	u8 syn_rexmits;
 	u8 backoff;
 	u8 dup_acks;
-	u8 unacked_segs;
 
 	struct rb_root rtx;
 	struct rb_root ofo;
