@@ -259,9 +259,8 @@ static void walk(struct reach *r, int state, int fins, int eofs)
 TEST(size_of_the_table)
 {
 	ASSERT_EQ((int)CFTCP_EV_COUNT, N_EVENTS);
-	for (int s = 0; s < N_STATES; s++) {
+	for (int s = 0; s < N_STATES; s++)
 		EXPECT_TRUE(cftcp_fsm_covers(states[s].state));
-	}
 	EXPECT_FALSE(cftcp_fsm_covers(TCP_LISTEN));
 	EXPECT_FALSE(cftcp_fsm_covers(TCP_SYN_SENT));
 	EXPECT_FALSE(cftcp_fsm_covers(TCP_SYN_RECV));
@@ -314,9 +313,8 @@ TEST(reachability)
 
 TEST(no_way_out_of_closed)
 {
-	for (int e = 0; e < N_EVENTS; e++) {
+	for (int e = 0; e < N_EVENTS; e++)
 		EXPECT_EQ(cftcp_fsm(TCP_CLOSE, e).next, TCP_CLOSE);
-	}
 }
 
 /* MUST-13, R1122-4.2.2.8: the three ways into TIME-WAIT, and 2MSL on each. */
