@@ -162,7 +162,8 @@ static void show_sock(struct seq_file *seq, struct sock *sk)
 					   .lport = cs->inet.inet_sport };
 		rx = READ_ONCE(cs->listen.accepts);
 	} else {
-		rx = cftcp_unread(cs);
+		/* Read without the lock: a FIN may come in between. */
+		rx = max_t(int, cftcp_unread(cs), 0);
 		tx = cs->write_seq - cs->snd_una;
 	}
 	show_key(seq, &key, state);
