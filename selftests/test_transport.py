@@ -359,6 +359,9 @@ def syn_is_repeated():
     if t.DUT == t.STOCK:
         return  # other sysctls
     net = t.net()
+    part = 10 if t.DEBUG else 1  # of the four minutes
+    if part > 1:
+        net.a.tune(rto_init_ms=1000 // part, rto_max_ms=120000 // part)
     capture = t.Capture(net.b)
     ours = net.a.sock(timeout=None)
     with t.fails_with(errno.ETIMEDOUT):
@@ -366,9 +369,9 @@ def syn_is_repeated():
     seen = capture.segments(9)
     t.check(all(s.is_flags("S") for s in seen), "only SYNs")
     t.equal(len({s.seq for s in seen}), 1, "sequence numbers")
-    doubling(gaps(seen), 1)
+    doubling(gaps(seen), 1 / part)
     last = t.time.time() - seen[0].time / 1e9
-    t.check(last >= 180, f"gave up after {last} s")
+    t.check(last >= 180 / part, f"gave up after {last} s")
 
 
 @t.test("MUST-22", "R6298-5.5", cases={"1": 1, "3": 3})
