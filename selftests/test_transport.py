@@ -13,7 +13,7 @@ import cftest as t
 
 MSG_MORE = 0x8000
 ACKED = 0.25 * (4 if t.DEBUG else 1)  # s, longer than an ACK is delayed
-QUIET = 0.1 if t.DEBUG else 0.03  # s of silence that end a burst
+QUIET = 0.7 if t.DEBUG else 0.03  # s of silence that end a burst
 
 
 def connection(role="passive", **options):
