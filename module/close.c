@@ -88,13 +88,11 @@ int cftcp_sock_timeout_error(struct sock *sk)
 	return READ_ONCE(sk->sk_err_soft) ?: ETIMEDOUT;
 }
 
-bool cftcp_sock_orphan_limit(struct sock *sk)
+/* Nobody waits for this orphan's data: not while all are short of memory. */
+static bool out_of_memory(struct sock *sk)
 {
-	struct cftcp_net *cn = cftcp_sock_net(sk);
-
-	return atomic_read(&cn->orphans) > cftcp_sysctl(cn, max_orphans) ||
-	       (sk->sk_wmem_queued > SOCK_MIN_SNDBUF &&
-		sk_memory_allocated(sk) > sk_prot_mem_limits(sk, 2));
+	return sk->sk_wmem_queued > SOCK_MIN_SNDBUF &&
+	       sk_memory_allocated(sk) > sk_prot_mem_limits(sk, 2);
 }
 
 /*
@@ -325,10 +323,9 @@ static void become_orphan(struct sock *sk)
 	atomic_inc(&cn->orphans);
 	cftcp_sk(sk)->orphaned = 1;
 	cftcp_sock_release_net(sk);
-	if (cftcp_sock_orphan_limit(sk)) {
-		cftcp_count(cn, OrphanOverflow);
-		cftcp_send_rst(sk);
-		cftcp_sock_done(sk, 0, "orphan limit");
+	if (out_of_memory(sk)) {
+		cftcp_count(cn, AbortOnMemory);
+		cftcp_abort(sk, 0);
 		return;
 	}
 	cftcp_timer_orphaned(sk);

@@ -46,14 +46,6 @@ void cftcp_sock_done(struct sock *sk, int err, const char *why);
  */
 int cftcp_sock_timeout_error(struct sock *sk);
 /**
- * cftcp_sock_orphan_limit() - are there too many closed sockets?
- * @sk: a closed socket
- *
- * Return: true when max_orphans or memory ask for it to be reset.
- */
-bool cftcp_sock_orphan_limit(struct sock *sk);
-
-/**
  * cftcp_close() - the last file descriptor is closed (proto.close)
  * @sk: the socket
  * @timeout: jiffies to wait for our FIN to be acknowledged (SO_LINGER)

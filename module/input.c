@@ -323,7 +323,6 @@ static void note_timestamp(struct sock *sk, const struct cftcp_segment *seg)
 	    cftcp_after(seg->seq, cs->last_ack_sent))
 		return;
 	cs->ts_recent = seg->opt.tsval;
-	cs->ts_recent_at = ktime_get_ns();
 }
 
 static bool ack_in_flight(const struct cftcp_sock *cs, u32 ack)
@@ -717,10 +716,8 @@ static void take_syn(struct sock *sk, const struct cftcp_segment *seg)
 	cs->ts_ok &= opt->has_ts;
 	cs->sack_ok &= opt->sack_ok;
 	cs->wscale_ok &= opt->wscale_ok;
-	if (cs->ts_ok) {
+	if (cs->ts_ok)
 		cs->ts_recent = opt->tsval;
-		cs->ts_recent_at = ktime_get_ns();
-	}
 	cs->snd_wscale = cs->wscale_ok ? opt->wscale : 0;
 	if (!cs->wscale_ok)
 		cs->rcv_wscale = 0;

@@ -37,10 +37,10 @@ void cftcp_reply_rst(struct cftcp_net *cn, const struct cftcp_segment *seg);
  * @ts_recent: TS.Recent
  */
 bool cftcp_paws_reject(const struct cftcp_segment *seg, u32 ts_recent);
-/** cftcp_purge_receive() - free the out-of-order queue; lock held */
+/** cftcp_purge_ofo() - free the out-of-order queue; lock held */
 void cftcp_purge_ofo(struct sock *sk);
 /**
- * cftcp_set_mss_option() - what the peer's SYN said about MSS
+ * cftcp_set_peer_mss() - what the peer's SYN said about MSS
  * @cs: the socket
  * @mss: the option, 0 if absent
  */

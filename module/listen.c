@@ -402,11 +402,9 @@ static void child_numbers(struct cftcp_sock *cs, const struct cftcp_request *req
 	cs->snd_wscale = req->wscale_ok ? req->snd_wscale : 0;
 	cs->rcv_wscale = req->rcv_wscale;
 	cs->ts_recent = req->ts_recent;
-	cs->ts_recent_at = req->sent_at;
 	cs->ts_offset = req->ts_offset;
 	cs->created_at = req->sent_at;
 	cs->syn_rexmits = req->rexmits;
-	cs->passive = 1;
 	cftcp_set_peer_mss(cs, req->peer_mss);
 }
 

@@ -24,11 +24,11 @@
 	X(TimeWaitOverflow,	"TIME-WAITs left out: max_time_wait, memory") \
 	X(TimeWaitRestarted,	"TIME-WAITs restarted by a FIN")	\
 	X(TimeWaitRstIgnored,	"RSTs ignored in TIME-WAIT")		\
-	X(OrphanOverflow,	"closed sockets reset: max_orphans, memory") \
+	X(OrphanOverflow,	"closed sockets reset: max_orphans") \
 	X(AbortOnClose,		"resets for unread data at close")	\
 	X(AbortOnData,		"resets for data after close")		\
 	X(AbortOnLinger,	"resets for linger 0 or LINGER2 < 0")	\
-	X(AbortOnMemory,	"resets for want of memory")		\
+	X(AbortOnMemory,	"closed sockets reset: memory")		\
 	X(AbortOnTimeout,	"connections ended by a timeout")	\
 	X(AbortOnUser,		"resets for a disconnect")		\
 	X(FinWait2Timeout,	"FIN-WAIT-2 timeouts")			\

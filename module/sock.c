@@ -171,7 +171,6 @@ static void forget_connection(struct sock *sk)
 	cs->copied_seq = 0;
 	cs->fin_queued = 0;
 	cs->fin_received = 0;
-	cs->passive = 0;
 	cs->recovering = 0;
 	cs->reordered = 0;
 	cs->ack_now = 0;

@@ -14,9 +14,8 @@
 #include "timer.h"
 #include "uapi/cftcp.h"
 
-/* Largest shift of RFC 7323, and the largest window that it can show. */
+/* Largest window shift of RFC 7323. */
 #define CFTCP_MAX_WSCALE	14
-#define CFTCP_MAX_WINDOW	(65535U << CFTCP_MAX_WSCALE)
 /* RFC 9293 section 3.7.1: MSS where the peer named none. */
 #define CFTCP_DEFAULT_MSS	536U
 /* Least MSS that is honoured: options must fit and progress be made. */
@@ -142,7 +141,6 @@ struct cftcp_listen {
  * @mtu_info: path MTU that ICMP told, for CFTCP_DEFER_MTU
  * @fin_queued: our FIN stands at @write_seq - 1
  * @fin_received: the peer's FIN stands at @rcv_nxt - 1
- * @passive: opened by a listener (MUST-11)
  * @ts_ok: timestamps in use
  * @sack_ok: SACK in use
  * @wscale_ok: window scaling in use
@@ -179,7 +177,6 @@ struct cftcp_listen {
  * @mss: payload of a full segment now
  * @rcv_mss: largest payload received, for delayed ACK
  * @ts_recent: TS.Recent
- * @ts_recent_at: ns, when it was set
  * @ts_offset: added to the clock of our timestamps
  * @srtt_us: SRTT, 0 before the first measurement
  * @rttvar_us: RTTVAR
@@ -227,7 +224,6 @@ struct cftcp_sock {
 	u32 mtu_info;
 	u32 fin_queued:1,
 	    fin_received:1,
-	    passive:1,
 	    ts_ok:1,
 	    sack_ok:1,
 	    wscale_ok:1,
@@ -263,7 +259,6 @@ struct cftcp_sock {
 	u16 mss;
 	u16 rcv_mss;
 	u32 ts_recent;
-	u64 ts_recent_at;
 	u32 ts_offset;
 	u32 srtt_us;
 	u32 rttvar_us;
