@@ -58,7 +58,7 @@ void cftcp_destroy(struct sock *sk)
 		cftcp_sk(sk)->orphaned = 0;
 		atomic_dec(&cftcp_sock_net(sk)->orphans);
 	}
-	atomic_dec(&cftcp_sock_net(sk)->sockets);
+	cftcp_sock_uncount(sk);
 	sock_put(sk);
 }
 
@@ -386,6 +386,7 @@ static bool purge_walk(struct cftcp_net *cn)
 
 void cftcp_orphans_purge(struct cftcp_net *cn)
 {
-	while (!purge_walk(cn))
-		cond_resched();
+	/* Who ends one by a timer just now has left the table before us. */
+	while (!purge_walk(cn) || atomic_read(&cn->sockets))
+		usleep_range(100, 1000);
 }

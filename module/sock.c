@@ -89,6 +89,12 @@ void cftcp_sock_init_fields(struct sock *sk)
 	atomic_inc(&cn->sockets);
 }
 
+void cftcp_sock_uncount(struct sock *sk)
+{
+	sk_sockets_allocated_dec(sk);
+	atomic_dec(&cftcp_sock_net(sk)->sockets);
+}
+
 static int init(struct sock *sk)
 {
 	if (!cftcp_sysctl(cftcp_sock_net(sk), enabled))
@@ -659,6 +665,13 @@ static void unhash(struct sock *sk)
 {
 }
 
+/* inet_create() failed, maybe in init() itself. */
+static void undo_init(struct sock *sk)
+{
+	if (cftcp_sk(sk)->af)
+		cftcp_sock_uncount(sk);
+}
+
 struct proto cftcp_prot = {
 	.name			= "CFTCP",
 	.owner			= THIS_MODULE,
@@ -667,6 +680,7 @@ struct proto cftcp_prot = {
 	.disconnect		= disconnect,
 	.ioctl			= ioctl,
 	.init			= init,
+	.destroy		= undo_init,
 	.shutdown		= cftcp_shutdown,
 	.setsockopt		= cftcp_setsockopt,
 	.getsockopt		= cftcp_getsockopt,

@@ -379,6 +379,12 @@ void cftcp_sock_init_fields(struct sock *sk);
  */
 void cftcp_sock_init_child(struct sock *sk);
 
+/**
+ * cftcp_sock_uncount() - the socket is done with its namespace
+ * @sk: the socket; nothing of struct cftcp_net may be used for it after this
+ */
+void cftcp_sock_uncount(struct sock *sk);
+
 /** cftcp_sock_register() - struct proto and its slab. Context: process */
 int cftcp_sock_register(void);
 /** cftcp_sock_unregister() - the reverse */
