@@ -260,7 +260,7 @@ def counters_of_a_connection():
     if t.DUT == t.STOCK:
         return
     net = t.own_net()
-    net.a.tune(msl_ms=100)
+    net.a.tune(msl_ms=100 * t.SLOW)
     before = net.a.counters()
     capture = t.Capture(net.b)
     ours, theirs = t.connect(net.a, net.b)
