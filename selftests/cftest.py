@@ -180,6 +180,7 @@ def main():
         "xpass:0 skip:0 error:0",
         flush=True,
     )
+    Trace.remove()
     sys.stdout.flush()
     os._exit(1 if failed else 0)  # no waiting for threads left behind
 
@@ -1325,19 +1326,25 @@ def rfc_name(state):
 class Trace:
     """Records tracepoints such as cftcp/cftcp_state in an instance of its own."""
 
+    path = f"{TRACING}/instances/cftest{os.getpid()}"
+
     def __init__(self, *events):
+        self.events_on = events or ("cftcp/cftcp_state",)
         if not os.path.exists(TRACING + "/instances"):
             subprocess.run(
                 ["mount", "-t", "tracefs", "tracefs", TRACING], check=True
             )
-        self.path = f"{TRACING}/instances/cftest{os.getpid()}"
+        # Made once: to make and remove one takes long on the debug kernel.
         if not os.path.exists(self.path):
             os.mkdir(self.path)
+            _write(self.path + "/trace_clock", "mono")
         _write(self.path + "/trace", "")
-        _write(self.path + "/trace_clock", "mono")
-        for event in events or ("cftcp/cftcp_state",):
-            _write(f"{self.path}/events/{event}/enable", 1)
-        cleanup(self.close)
+        self._switch(1)
+        cleanup(self._switch, 0)
+
+    def _switch(self, on):
+        for event in self.events_on:
+            _write(f"{self.path}/events/{event}/enable", on)
 
     def events(self):
         """[(seconds, event, {key: value})] so far, in order."""
@@ -1363,7 +1370,7 @@ class Trace:
         )
         return float(head.split()[-1]), event.strip(), fields
 
-    def close(self):
-        if os.path.exists(self.path):
-            _write(self.path + "/events/enable", 0)
-            os.rmdir(self.path)
+    @classmethod
+    def remove(cls):
+        if os.path.exists(cls.path):
+            os.rmdir(cls.path)
