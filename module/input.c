@@ -362,22 +362,29 @@ static void duplicate_fin(struct sock *sk, const struct cftcp_segment *seg)
 static void out_of_window(struct sock *sk, const struct cftcp_segment *seg)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
+	bool length = seg->end_seq != seg->seq;
 
 	drop(sk, Sequence);
+	/* What this may acknowledge is the fifth step's there, or never sent. */
+	if (sk->sk_state == TCP_SYN_RECV && length) {
+		cftcp_send_ack(sk);
+		return;
+	}
 	if (seg->flags & CFTCP_FLAG_FIN && cs->fin_received &&
 	    seg->end_seq == cs->rcv_nxt) {
 		duplicate_fin(sk, seg);
 		return;
 	}
 	/* A closed window still lets valid ACKs through (RFC 9293 3.10.7.4). */
-	if (seg->flags & CFTCP_FLAG_ACK && ack_in_flight(cs, seg->ack) &&
+	if (sk->sk_state != TCP_SYN_RECV && seg->flags & CFTCP_FLAG_ACK &&
+	    ack_in_flight(cs, seg->ack) &&
 	    (seg->seq == cs->rcv_nxt || seg->end_seq == cs->rcv_nxt)) {
 		process_ack(sk, seg);
 		if (sk->sk_state == TCP_CLOSE)
 			return;
 	}
 	/* What has length was sent in earnest, bare ACKs may be an ACK war. */
-	if (seg->end_seq != seg->seq)
+	if (length)
 		cftcp_event(sk, CFTCP_EV_OLD, seg->skb);
 	else
 		cftcp_send_challenge(sk);
