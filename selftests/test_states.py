@@ -10,6 +10,7 @@ import errno
 import select
 import socket
 import struct
+import time
 
 import cftest as t
 
@@ -725,11 +726,13 @@ def fin_at_a_shut_window():
 def challenge_is_limited(flags):
     """Many of them get few answers, and another connection its own."""
     conn, other = Conn(ES), Conn(ES)
+    began = time.monotonic()
     for _ in range(50):
         conn.send(flags, seq=5)
-    conn.peer.flush(QUIET_MS)
+    conn.peer.flush(700 if t.DEBUG else QUIET_MS)
     answers = [s for s in conn.peer.all if s.is_flags("A") and not s.len]
-    t.between(len(answers), 1, 3, "challenge ACKs")
+    most = 2 + (time.monotonic() - began) / 0.5  # one in 500 ms
+    t.between(len(answers), 1, most, "challenge ACKs")
     other.send(flags, seq=5)
     other.answer("ACK")
     conn.peer.expect_nothing(1000)
