@@ -53,6 +53,8 @@ void cftcp_destroy(struct sock *sk)
 	cftcp_port_put(sk);
 	sk_stream_kill_queues(sk);
 	xfrm_sk_free_policy(sk);
+	/* A route counts in its namespace, which may go before our memory. */
+	sk_dst_reset(sk);
 	cftcp_sk(sk)->destroyed = 1;
 	if (cftcp_sk(sk)->orphaned) {
 		cftcp_sk(sk)->orphaned = 0;
@@ -297,7 +299,8 @@ static bool fin_unacked(const struct sock *sk)
 /* SO_LINGER: until our FIN is acknowledged, the time is over or a signal. */
 static void linger(struct sock *sk, long timeout)
 {
-	ktime_t until = ktime_add_ns(ktime_get(), jiffies_to_nsecs(timeout));
+	ktime_t until = timeout == MAX_SCHEDULE_TIMEOUT ? KTIME_MAX :
+			ktime_add_ns(ktime_get(), jiffies64_to_nsecs(timeout));
 	DEFINE_WAIT(wait);
 
 	release_sock(sk);
@@ -323,6 +326,11 @@ static void become_orphan(struct sock *sk)
 	atomic_inc(&cn->orphans);
 	cftcp_sk(sk)->orphaned = 1;
 	cftcp_sock_release_net(sk);
+	/* Our FIN was acknowledged while close() lingered. */
+	if (sk->sk_state == TCP_FIN_WAIT2 && cftcp_sk(sk)->linger2_ms < 0) {
+		abort_linger(sk);
+		return;
+	}
 	if (out_of_memory(sk)) {
 		cftcp_count(cn, AbortOnMemory);
 		cftcp_abort(sk, 0);

@@ -5,17 +5,20 @@
 /* Records handled before softirq time is given back to others. */
 #define BUDGET 256
 
-static void arm(struct cftcp_due *due)
+/* For the first record, but not before @least. */
+static void arm(struct cftcp_due *due, ktime_t least)
 {
 	struct timerqueue_node *first = timerqueue_getnext(&due->head);
+	ktime_t at;
 
 	lockdep_assert_held(&due->lock);
 	if (!first)
 		return;
+	at = max(first->expires, least);
 	if (hrtimer_is_queued(&due->timer) &&
-	    hrtimer_get_expires(&due->timer) <= first->expires)
+	    hrtimer_get_expires(&due->timer) <= at)
 		return;
-	hrtimer_start(&due->timer, first->expires, HRTIMER_MODE_ABS_SOFT);
+	hrtimer_start(&due->timer, at, HRTIMER_MODE_ABS_SOFT);
 }
 
 static struct timerqueue_node *pop_due(struct cftcp_due *due, ktime_t now)
@@ -43,7 +46,8 @@ static enum hrtimer_restart fire(struct hrtimer *timer)
 		due->expire(due, node);
 
 	spin_lock_bh(&due->lock);
-	arm(due);
+	/* Later than what this softirq calls: it ends in between. */
+	arm(due, ktime_get());
 	spin_unlock_bh(&due->lock);
 	return HRTIMER_NORESTART;
 }
@@ -70,7 +74,7 @@ void cftcp_due_add(struct cftcp_due *due, struct timerqueue_node *node,
 	spin_lock_bh(&due->lock);
 	node->expires = at;
 	timerqueue_add(&due->head, node);
-	arm(due);
+	arm(due, 0);
 	spin_unlock_bh(&due->lock);
 }
 
@@ -90,7 +94,7 @@ bool cftcp_due_move(struct cftcp_due *due, struct timerqueue_node *node,
 		timerqueue_del(&due->head, node);
 		node->expires = at;
 		timerqueue_add(&due->head, node);
-		arm(due);
+		arm(due, 0);
 	}
 	spin_unlock_bh(&due->lock);
 	return was;

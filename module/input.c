@@ -496,8 +496,10 @@ static void process_ack(struct sock *sk, const struct cftcp_segment *seg)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	bool fin_acked_before = cftcp_fin_acked(cs);
 
-	if (cftcp_recovery_acked(sk, seg))
+	if (cftcp_recovery_acked(sk, seg)) {
+		WRITE_ONCE(sk->sk_err_soft, 0);
 		wake_writer(sk);
+	}
 	update_window(cs, seg);
 	cftcp_timer_heard(sk);
 	if (cftcp_fin_acked(cs) && !fin_acked_before)

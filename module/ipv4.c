@@ -325,13 +325,14 @@ static bool to_entry(struct cftcp_net *cn, struct cftcp_entry *entry,
 		cftcp_request_arrives(req, skb);
 		return true;
 	case CFTCP_KIND_TIME_WAIT:
-		if (drop_here(cn, skb, NULL)) {
-			kfree_skb(skb);
-			return true;
-		}
 		lsk = cftcp_lookup_listener(cn, ip_hdr(skb)->daddr,
 					    tcp_hdr(skb)->dest, inet_iif(skb),
 					    inet_sdif(skb));
+		/* A SYN may be the listener's. */
+		if (drop_here(cn, skb, tcp_hdr(skb)->syn ? lsk : NULL)) {
+			kfree_skb(skb);
+			return true;
+		}
 		cftcp_segment_pull(skb);
 		cftcp_time_wait_arrives(container_of(entry,
 						     struct cftcp_time_wait,

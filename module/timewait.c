@@ -266,7 +266,9 @@ static bool check_timestamps(struct cftcp_time_wait *tw,
 		event(tw, CFTCP_EV_OLD);
 		return false;
 	}
-	if (!cftcp_after(seg->seq, tw->rcv_nxt))
+	/* Only of what fits exactly: a blind guess must not move it. */
+	if (seg->seq == tw->rcv_nxt ||
+	    (seg->flags & CFTCP_FLAG_FIN && seg->end_seq == tw->rcv_nxt))
 		WRITE_ONCE(tw->ts_recent, seg->opt.tsval);
 	return true;
 }

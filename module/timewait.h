@@ -30,8 +30,8 @@ struct sock;
  * @challenge_at: jiffies, earliest time of the next challenge ACK
  * @mark: routing mark
  * @oif: bound device
- * @wnd_field: window field of our ACKs
  * @priority: skb priority
+ * @wnd_field: window field of our ACKs
  * @tos: IP type of service
  * @ttl: IP time to live, -1 for the route's
  * @ts_ok: timestamps in use
@@ -54,8 +54,8 @@ struct cftcp_time_wait {
 	unsigned long challenge_at;
 	u32 mark;
 	int oif;
+	u32 priority;
 	u16 wnd_field;
-	u16 priority;
 	u8 tos;
 	s16 ttl;
 	bool ts_ok;

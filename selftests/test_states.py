@@ -164,6 +164,23 @@ def icmp(conn):
     )
 
 
+@t.test("L-35", "L-36", "R5461-2", cases={"still": False, "mended": True})
+def soft_error_at_the_timeout(mended):
+    """It is the errno of a timeout, but not when something arrived since."""
+    conn = Conn(ES, rto=100)
+    conn.ours.send(b"lost")
+    conn.peer.expect(length=4)
+    icmp(conn)
+    if mended:
+        conn.send("A", ack=4)
+        conn.ours.send(b"lost")
+        t.wait_for(lambda: conn.peer.get(1).rel_seq == 5, 1)
+    conn.ours.setsockopt(t.SOL_TCP, t.TCP_USER_TIMEOUT, 500)
+    errno_now = errno.ETIMEDOUT if mended else errno.ECONNREFUSED
+    with t.fails_with(errno_now):
+        conn.ours.recv(1)
+
+
 def many(flags, times, **numbers):
     def send(conn):
         for _ in range(times - 1):

@@ -126,6 +126,34 @@ def linger2_negative(how):
     t.wait_for(lambda: conn.state() == GONE, 1)
 
 
+@t.test("L-43", "L-10")
+def linger2_negative_after_linger():
+    """The FIN was acknowledged while close() lingered: a RST all the same."""
+    conn = Conn()
+    conn.ours.setsockopt(t.SOL_TCP, t.TCP_LINGER2, -1)
+    t.linger(conn.ours, 1, 10)
+    closing = t.Background(timed_close, conn.ours)
+    conn.peer.expect("FA", seq=1)
+    conn.peer.send("A", ack=2)
+    closing.result()
+    seg = conn.peer.expect(seq=2)
+    t.check(seg.has("R"), f"no RST: {seg}")
+    t.wait_for(lambda: conn.state() == GONE, 1)
+
+
+@t.test("L-10", cases={"4295 s": 4295, "for ever": -1})
+def linger_for_long(seconds):
+    """Long times do not wrap around."""
+    conn = Conn()
+    t.linger(conn.ours, 1, seconds)
+    closing = t.Background(timed_close, conn.ours)
+    conn.peer.expect("FA", seq=1)
+    closing.join(1)
+    t.check(closing.is_alive(), "close() did not wait")
+    conn.peer.send("A", ack=2)
+    t.between(closing.result(), 990, 2000 * t.SLOW, "ms in close()")
+
+
 @t.test(
     "L-19", "D-10", "D-30", "FIN-WAIT-2/E22", "FIN-WAIT-2/E1", "FIN-WAIT-2/E20"
 )

@@ -9,6 +9,7 @@ import cftest as t
 
 TW, GONE = "TIME-WAIT", "CLOSED"
 QUIET_MS = 10
+IP_MINTTL = 21
 
 
 class Conn:
@@ -259,6 +260,32 @@ def syn_again(stamped, seq, step, flags, accepted):
     again.send(b"hello")
     conn.peer.expect(seq=1, length=5)
     again.close()
+
+
+@t.test("R7323-12", "R7323-16", "R6191-A1")
+def guessed_timestamp():
+    """A forged segment that fits nowhere does not stand in the way of a SYN."""
+    conn = Conn(listen=True, ts=True)
+    for seq in (-100000, -1, 100000, 2 << 30):
+        stamp = b"\1\1" + t.opt_ts(conn.peer.ts_now + (1 << 30))
+        conn.peer.send("A", seq=2 + seq, opts=stamp)
+    conn.peer.flush(QUIET_MS)
+    conn.must_be(TW)
+    send_syn(conn, 10, 1, "S")
+    conn.peer.expect("SA", ack=13)
+
+
+@t.test("TIME-WAIT/E11")
+def listener_filters_a_new_syn():
+    """IP_MINTTL of a listener also keeps off who was connected before."""
+    conn = Conn(listen=True)
+    conn.listener.setsockopt(socket.SOL_IP, IP_MINTTL, 65)
+    send_syn(conn, 10, None, "S")
+    conn.peer.expect_nothing(QUIET_MS)
+    conn.must_be(TW)
+    conn.listener.setsockopt(socket.SOL_IP, IP_MINTTL, 64)
+    send_syn(conn, 10, None, "S")
+    conn.peer.expect("SA", ack=13)
 
 
 @t.test("C-10", "TIME-WAIT/E11", "R5961-5")
