@@ -62,15 +62,6 @@ static inline void cftcp_set_inet_id(struct inet_sock *inet, u16 id)
 	atomic_set(&inet->inet_id, id);
 }
 
-/* 6.8 made several fields of inet_sock bits of an atomic word. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
-#define cftcp_freebind(sk)	(inet_test_bit(FREEBIND, sk) || \
-				 inet_test_bit(TRANSPARENT, sk))
-#else
-#define cftcp_freebind(sk)	(inet_sk(sk)->freebind || \
-				 inet_sk(sk)->transparent)
-#endif
-
 /* 6.2 named it so. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
 #define get_random_u32_below	prandom_u32_max

@@ -293,6 +293,13 @@ static bool acceptable(const struct cftcp_sock *cs, u32 seq, u32 len)
 	return seq + len - 1 - cs->rcv_nxt < wnd;
 }
 
+/* RFC 7323 section 5.5: after 24 days the peer's clock may seem to run back. */
+static bool ts_recent_outdated(const struct cftcp_sock *cs)
+{
+	return cs->last_rcv_at - cs->ts_recent_at >
+	       24 * (u64)CFTCP_DAY_MS * NSEC_PER_MSEC;
+}
+
 /* Timestamps were negotiated: RFC 7323 sections 3.2 and 5.3. */
 static bool check_timestamps(struct sock *sk, const struct cftcp_segment *seg)
 {
@@ -304,7 +311,7 @@ static bool check_timestamps(struct sock *sk, const struct cftcp_segment *seg)
 		drop(sk, Paws);
 		return false;
 	}
-	if (!cftcp_paws_reject(seg, cs->ts_recent))
+	if (!cftcp_paws_reject(seg, cs->ts_recent) || ts_recent_outdated(cs))
 		return true;
 	drop(sk, Paws);
 	if (seg->end_seq != seg->seq)
@@ -319,10 +326,12 @@ static void note_timestamp(struct sock *sk, const struct cftcp_segment *seg)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
 	if (!cs->ts_ok || !seg->opt.has_ts ||
-	    cftcp_before(seg->opt.tsval, cs->ts_recent) ||
+	    (cftcp_before(seg->opt.tsval, cs->ts_recent) &&
+	     !ts_recent_outdated(cs)) ||
 	    cftcp_after(seg->seq, cs->last_ack_sent))
 		return;
 	cs->ts_recent = seg->opt.tsval;
+	cs->ts_recent_at = cs->last_rcv_at;
 }
 
 static bool ack_in_flight(const struct cftcp_sock *cs, u32 ack)
@@ -399,6 +408,7 @@ static bool check_sequence_number(struct sock *sk, struct cftcp_segment *seg)
 	if (sk->sk_state == TCP_SYN_RECV && seg->flags & CFTCP_FLAG_SYN &&
 	    seg->seq == cs->irs) {
 		if (!(seg->flags & CFTCP_FLAG_ACK)) {
+			cs->syn_rexmits = cs->syn_rexmits ?: 1;	/* Karn */
 			cftcp_send_syn(sk);
 			return false;
 		}
@@ -522,7 +532,10 @@ static bool established(struct sock *sk, const struct cftcp_segment *seg)
 	else	/* RFC 6298 5.7 */
 		cs->rto_ns = max(cs->rto_ns, 3 * (u64)NSEC_PER_SEC);
 	cs->snd_una = seg->ack;
-	cs->snd_wnd = (u32)seg->wnd << cs->snd_wscale;
+	cs->highest_sacked = seg->ack;
+	/* The window of a SYN,ACK is not scaled (RFC 7323 section 2.2). */
+	cs->snd_wnd = cftcp_cb(seg->skb)->flags & CFTCP_FLAG_SYN ?
+		      seg->wnd : (u32)seg->wnd << cs->snd_wscale;
 	cs->snd_wl1 = seg->seq;
 	cs->snd_wl2 = seg->ack;
 	cs->max_snd_wnd = max(cs->max_snd_wnd, cs->snd_wnd);
@@ -727,6 +740,7 @@ static void take_syn(struct sock *sk, const struct cftcp_segment *seg)
 	cs->wscale_ok &= opt->wscale_ok;
 	if (cs->ts_ok)
 		cs->ts_recent = opt->tsval;
+	cs->ts_recent_at = cs->last_rcv_at;
 	cs->snd_wscale = cs->wscale_ok ? opt->wscale : 0;
 	if (!cs->wscale_ok)
 		cs->rcv_wscale = 0;
@@ -744,6 +758,7 @@ static void connected(struct sock *sk, const struct cftcp_segment *seg)
 	u64 now = ktime_get_ns();
 
 	cs->snd_una = seg->ack;
+	cs->highest_sacked = seg->ack;
 	if (!cs->syn_rexmits)
 		cftcp_rtt_sample(sk, div_u64(now - cs->created_at,
 					     NSEC_PER_USEC));
@@ -819,6 +834,9 @@ static void arrives_otherwise(struct sock *sk, struct cftcp_segment *seg)
 	if (sk->sk_state == TCP_CLOSE)
 		return;
 	wake_reader(sk, rcv_nxt);
+	/* Text bears no SACK, and is no duplicate ACK: that goes first. */
+	if (cs->ack_now && cs->sack_count)
+		cftcp_send_ack(sk);
 	cftcp_push_pending(sk);
 	if (cs->ack_now)
 		cftcp_send_ack(sk);

@@ -384,6 +384,9 @@ static int receive(struct sk_buff *skb)
 	struct sock *lsk;
 	struct tcphdr *th;
 
+	/* TPROXY, early demux or BPF found a stock socket for it. */
+	if (unlikely(skb->sk))
+		return stock->handler(skb);
 	/* The two ports decide whose it is. */
 	if (!pskb_may_pull(skb, 4))
 		return stock->handler(skb);
@@ -434,7 +437,7 @@ static void frag_needed(struct sock *sk, u32 mtu)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
 	if (inet_sk(sk)->pmtudisc == IP_PMTUDISC_DONT ||
-	    sk->sk_state == TCP_CLOSE)
+	    (1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN))
 		return;
 	cs->mtu_info = mtu;
 	if (sock_owned_by_user(sk))
@@ -468,7 +471,8 @@ static void icmp_to_socket(struct sock *sk, struct sk_buff *skb, u32 info)
 		frag_needed(sk, info);
 		return;
 	}
-	if (!err || sk->sk_state == TCP_CLOSE)
+	/* It may have left the connection since the look-up. */
+	if (!err || (1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN))
 		return;
 	WRITE_ONCE(sk->sk_err_soft, err);
 	if (sock_owned_by_user(sk))

@@ -4,6 +4,7 @@
  * full socket: a child in SYN-RECEIVED, which then works through that same
  * segment by the ordinary steps of input.c and so becomes ESTABLISHED.
  */
+#include <linux/filter.h>
 #include <linux/security.h>
 #include <linux/siphash.h>
 #include <linux/slab.h>
@@ -103,6 +104,9 @@ static bool unhash(struct cftcp_request *req)
 
 static void drop_request(struct cftcp_request *req, const char *why)
 {
+	/* Before the table: open_request() enters that, and then looks here. */
+	WRITE_ONCE(req->dead, true);
+	smp_mb();
 	if (unhash(req)) {
 		trace_cftcp_state(&req->entry.key, TCP_SYN_RECV, TCP_CLOSE,
 				  why);
@@ -310,6 +314,7 @@ static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 	refcount_inc(&req->refs);
 	cftcp_due_add(&cn->requests, &req->due, next_synack(req));
 	/* The listener stopped after we were in its list. */
+	smp_mb();
 	if (READ_ONCE(req->dead))
 		drop_request(req, "close");
 put:
@@ -345,13 +350,27 @@ void cftcp_listen_arrives(struct sock *lsk, const struct cftcp_segment *seg,
  * Children.
  */
 
+/* SO_ATTACH_FILTER; sk_filter_charge() is not for modules. Under RCU. */
+static void inherit_filter(struct sock *sk, const struct sock *lsk)
+{
+	struct sk_filter *filter;
+
+	do {
+		filter = rcu_dereference(lsk->sk_filter);
+	} while (filter && !refcount_inc_not_zero(&filter->refcnt));
+	if (!filter)
+		return;
+	atomic_add(bpf_prog_size(filter->prog->len), &sk->sk_omem_alloc);
+	RCU_INIT_POINTER(sk->sk_filter, filter);
+}
+
 static void inherit(struct sock *sk, const struct sock *lsk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	const struct cftcp_sock *lcs = cftcp_sk(lsk);
 	static const enum sock_flags flags[] = {
 		SOCK_LINGER, SOCK_KEEPOPEN, SOCK_URGINLINE, SOCK_BROADCAST,
-		SOCK_DBG,
+		SOCK_DBG, SOCK_LOCALROUTE, SOCK_FILTER_LOCKED,
 	};
 
 	for (int i = 0; i < ARRAY_SIZE(flags); i++)
@@ -363,7 +382,7 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 	sk->sk_priority = lsk->sk_priority;
 	sk->sk_rcvbuf = READ_ONCE(lsk->sk_rcvbuf);
 	sk->sk_sndbuf = READ_ONCE(lsk->sk_sndbuf);
-	sk->sk_userlocks = lsk->sk_userlocks;
+	sk->sk_userlocks = lsk->sk_userlocks & ~SOCK_BINDPORT_LOCK;
 	sk->sk_rcvtimeo = lsk->sk_rcvtimeo;
 	sk->sk_sndtimeo = lsk->sk_sndtimeo;
 	sk->sk_lingertime = lsk->sk_lingertime;
@@ -377,6 +396,7 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 	cs->linger2_ms = lcs->linger2_ms;
 	cs->user_timeout_ms = lcs->user_timeout_ms;
 	cs->user_timeout_set = lcs->user_timeout_set;
+	inherit_filter(sk, lsk);
 	security_sk_clone(lsk, sk);
 }
 
@@ -402,9 +422,10 @@ static void child_numbers(struct cftcp_sock *cs, const struct cftcp_request *req
 	cs->snd_wscale = req->wscale_ok ? req->snd_wscale : 0;
 	cs->rcv_wscale = req->rcv_wscale;
 	cs->ts_recent = req->ts_recent;
+	cs->ts_recent_at = req->sent_at;
 	cs->ts_offset = req->ts_offset;
 	cs->created_at = req->sent_at;
-	cs->syn_rexmits = req->rexmits;
+	cs->syn_rexmits = req->rexmits ?: req->resent;
 	cftcp_set_peer_mss(cs, req->peer_mss);
 }
 
@@ -511,6 +532,7 @@ static bool request_steps(struct cftcp_request *req,
 	    seg->seq == req->irs) {
 		if (!(seg->flags & CFTCP_FLAG_ACK)) {
 			cftcp_count(cn, RetransSegs);
+			req->resent = true;
 			send_synack(req);
 		}
 		return false;

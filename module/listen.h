@@ -40,6 +40,7 @@ struct sock;
  * @sack_ok: SACK in use
  * @wscale_ok: window scaling in use
  * @rexmits: how often the SYN,ACK was sent again
+ * @resent: it was sent again for a repeated SYN, besides
  * @dead: dropped; the queue of due times may not know yet
  * @sent_at: ns, when the SYN,ACK was first sent
  * @challenge_at: ns, earliest time of the next challenge ACK
@@ -70,6 +71,7 @@ struct cftcp_request {
 	   sack_ok:1,
 	   wscale_ok:1;
 	u8 rexmits;
+	bool resent;
 	bool dead;
 	u64 sent_at;
 	u64 challenge_at;

@@ -33,6 +33,11 @@ static u32 window_space(const struct cftcp_sock *cs)
 	return space > 0 ? space / 2 : 0;
 }
 
+bool cftcp_rcv_full(const struct cftcp_sock *cs)
+{
+	return window_space(cs) < cs->rcv_mss + (1U << cs->rcv_wscale);
+}
+
 u32 cftcp_select_window(const struct cftcp_sock *cs)
 {
 	u32 unit = 1U << cs->rcv_wscale;
@@ -202,6 +207,8 @@ static int send(struct sock *sk, struct sk_buff *skb, u32 seq, u8 flags)
 		cftcp_timer_ack_sent(sk);
 	}
 	memset(skb->cb, 0, sizeof(skb->cb));
+	/* A clone from the rtx tree: dev shares its place with rb_left. */
+	skb->dev = NULL;
 	skb_set_owner_w(skb, sk);
 	cs->segs_out++;
 	cftcp_count(cftcp_sock_net(sk), OutSegs);
@@ -357,6 +364,13 @@ int cftcp_split(struct sock *sk, struct sk_buff *skb, u32 len)
 	struct sk_buff *rest;
 	u32 moved = skb->len - len;
 
+	/* A peer's SACK blocks must not cut what is in flight to crumbs that
+	 * cost much more than they hold. The head is cut for RTO and ACK.
+	 */
+	if (queued && skb != cftcp_rtx_head(cs) && sk->sk_wmem_queued / 2 >
+	    (long)READ_ONCE(sk->sk_sndbuf) +
+	    2 * (long)SKB_TRUESIZE(GSO_LEGACY_MAX_SIZE))
+		return -ENOMEM;
 	if (make_private(sk, skb, gfp))
 		return -ENOMEM;
 	rest = cftcp_alloc_skb(sk, gfp);
@@ -414,7 +428,7 @@ u32 cftcp_size_goal(struct sock *sk, u32 mss)
 	if (!sk_can_gso(sk))
 		return mss;
 	segs = min_t(u32, sk->sk_gso_max_segs,
-		     (sk->sk_gso_max_size - 1 - MAX_TCP_HEADER) / mss);
+		     sk->sk_gso_max_size / mss);
 	return max(segs, 1U) * mss;
 }
 

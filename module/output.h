@@ -103,6 +103,8 @@ u32 cftcp_size_goal(struct sock *sk, u32 mss);
  * Return: octets from RCV.NXT on, a multiple of the window scale's unit.
  */
 u32 cftcp_select_window(const struct cftcp_sock *cs);
+/** cftcp_rcv_full() - is the window shut until the user reads? Any context */
+bool cftcp_rcv_full(const struct cftcp_sock *cs);
 /** cftcp_choose_syn_options() - what our SYN offers; lock held */
 void cftcp_choose_syn_options(struct sock *sk, struct cftcp_syn_options *syn);
 /**

@@ -58,14 +58,23 @@ static struct cftcp_port_ref *share(struct cftcp_ports *ports, __be32 addr,
 	return ref;
 }
 
+static void set_group(struct socket *res, kuid_t uid, bool reuse)
+{
+	SOCK_INODE(res)->i_uid = uid;
+	res->sk->sk_uid = uid;
+	res->sk->sk_reuseport = reuse;
+}
+
 /*
  * Our own reservations of other addresses of the port must not stand in the
- * way of a new one, whereas stock sockets must. Called with @create held, and
- * nobody but us writes sk_reuse of a reservation.
+ * way of a new one, whereas stock sockets must: SO_REUSEPORT, for a user whom
+ * nobody is. A new one each time, for stock TCP remembers the last. Called with
+ * @create held, and nobody but us writes to a reservation.
  */
 static void set_reuse(struct cftcp_ports *ports, u16 num, struct socket *extra,
-		      unsigned char reuse)
+		      bool reuse)
 {
+	kuid_t uid = KUIDT_INIT(0xff000000 | (++ports->group & 0x7fffff));
 	struct cftcp_port_ref *ref;
 	struct cftcp_port *port;
 
@@ -74,8 +83,8 @@ static void set_reuse(struct cftcp_ports *ports, u16 num, struct socket *extra,
 	port = num ? find_port(ports, num) : NULL;
 	if (port)
 		hlist_for_each_entry(ref, &port->refs, node)
-			ref->reservation->sk->sk_reuse = reuse;
-	extra->sk->sk_reuse = port || !reuse ? reuse : SK_NO_REUSE;
+			set_group(ref->reservation, uid, reuse);
+	set_group(extra, uid, port && reuse);
 	spin_unlock_bh(&ports->lock);
 }
 
@@ -94,11 +103,11 @@ static int bind_stock(struct cftcp_ports *ports, struct sock *sk, u16 num,
 			       &sock);
 	if (err)
 		return err;
-	if (cftcp_freebind(sk))
-		ip_sock_set_freebind(sock->sk);
-	set_reuse(ports, num, sock, SK_CAN_REUSE);
+	/* The address was looked at already, in the socket's VRF. */
+	ip_sock_set_freebind(sock->sk);
+	set_reuse(ports, num, sock, true);
 	err = kernel_bind(sock, (struct sockaddr *)&addr, sizeof(addr));
-	set_reuse(ports, num, sock, SK_NO_REUSE);
+	set_reuse(ports, num, sock, false);
 	if (err)
 		sock_release(sock);
 	else

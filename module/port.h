@@ -31,6 +31,7 @@ struct socket;
  *	of @lock, inside of the socket lock of a cftcp socket
  * @reaper: frees what is on @idle: releasing a stock socket sleeps
  * @net: the namespace
+ * @group: last group of reservations that let each other pass, under @create
  */
 struct cftcp_ports {
 	unsigned long *used;
@@ -40,6 +41,7 @@ struct cftcp_ports {
 	struct mutex create;		/* one reservation at a time */
 	struct work_struct reaper;
 	struct net *net;
+	u32 group;
 };
 
 /**

@@ -326,9 +326,10 @@ bool cftcp_recovery_acked(struct sock *sk, const struct cftcp_segment *seg)
 	if (advanced)
 		advance_una(sk, seg->ack, &d);
 	read_sacks(sk, seg, &d);
-	count_dup_acks(sk, seg, advanced);
+	/* First, for a full ACK tells of no further loss (RFC 6582 3.2). */
 	if (cs->recovering && !cftcp_before(cs->snd_una, cs->recovery_point))
 		cs->recovering = 0;
+	count_dup_acks(sk, seg, advanced);
 	if (advanced) {
 		measure(sk, seg, &d);
 		cftcp_timer_acked(sk);

@@ -108,6 +108,7 @@ void cftcp_sock_init_child(struct sock *sk)
 	struct inet_sock *inet = inet_sk(sk);
 
 	/* As inet_create() does for a socket of a process. */
+	sk->sk_type = SOCK_STREAM;
 	sk->sk_destruct = inet_sock_destruct;
 	sk->sk_protocol = IPPROTO_CFTCP;
 	sk->sk_backlog_rcv = cftcp_prot.backlog_rcv;
@@ -140,6 +141,8 @@ static void begin_syn(struct sock *sk)
 	cs->rcv_wnd = min_t(u32, READ_ONCE(sk->sk_rcvbuf) / 2, 65535);
 	cs->created_at = ktime_get_ns();
 	cs->syn_rexmits = 0;
+	/* What disconnect() left is of the connection before. */
+	WRITE_ONCE(sk->sk_err, 0);
 }
 
 static int connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
@@ -172,6 +175,9 @@ static void forget_connection(struct sock *sk)
 
 	__skb_queue_purge(&sk->sk_receive_queue);
 	cftcp_purge_ofo(sk);
+	cs->snd_una = 0;
+	cs->snd_nxt = 0;
+	cs->write_seq = 0;
 	cs->rcv_nxt = 0;
 	cs->rcv_wup = 0;
 	cs->copied_seq = 0;
@@ -265,7 +271,8 @@ static struct sock *wait_for_child(struct sock *sk, long timeo, int *err)
 		lock_sock(sk);
 	}
 	finish_wait(sk_sleep(sk), &wait);
-	return child;
+	/* Who took a wakeup takes its child: no other waiter knows of it. */
+	return child ?: cftcp_accept_pop(sk);
 }
 
 static int accept_child(struct socket *sock, struct socket *newsock, int flags)
@@ -521,6 +528,9 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 			err = read_verdict(sk, done, timeo);
 			if (err)
 				break;
+			/* What was read made room: who sleeps must say so. */
+			if (done && !(flags & MSG_PEEK))
+				update_window(sk);
 			if (done >= target)
 				sk_flush_backlog(sk);
 			else
@@ -579,6 +589,15 @@ static __poll_t writable(struct sock *sk)
 	return sk_stream_is_writeable(sk) ? EPOLLOUT | EPOLLWRNORM : 0;
 }
 
+/* As much as the user waits for is there, or as much as there can be. */
+static bool readable(struct sock *sk)
+{
+	int unread = cftcp_unread(cftcp_sk(sk));
+
+	return unread > 0 && (unread >= sock_rcvlowat(sk, 0, INT_MAX) ||
+			      cftcp_rcv_full(cftcp_sk(sk)));
+}
+
 static __poll_t poll(struct file *file, struct socket *sock, poll_table *wait)
 {
 	struct sock *sk = sock->sk;
@@ -597,9 +616,7 @@ static __poll_t poll(struct file *file, struct socket *sock, poll_table *wait)
 	if (shutdown & RCV_SHUTDOWN)
 		mask |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
 	if (!((1 << state) & (TCPF_SYN_SENT | TCPF_SYN_RECV))) {
-		int unread = cftcp_unread(cs);
-
-		if (unread && unread >= sock_rcvlowat(sk, 0, INT_MAX))
+		if (readable(sk))
 			mask |= EPOLLIN | EPOLLRDNORM;
 		mask |= writable(sk);
 	}

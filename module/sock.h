@@ -177,6 +177,7 @@ struct cftcp_listen {
  * @mss: payload of a full segment now
  * @rcv_mss: largest payload received, for delayed ACK
  * @ts_recent: TS.Recent
+ * @ts_recent_at: ns, when it was set
  * @ts_offset: added to the clock of our timestamps
  * @srtt_us: SRTT, 0 before the first measurement
  * @rttvar_us: RTTVAR
@@ -259,6 +260,7 @@ struct cftcp_sock {
 	u16 mss;
 	u16 rcv_mss;
 	u32 ts_recent;
+	u64 ts_recent_at;
 	u32 ts_offset;
 	u32 srtt_us;
 	u32 rttvar_us;

@@ -15,8 +15,8 @@
  *		or the socket is closed and makes no progress for the orphan
  *		timeout. RFC 9293 3.10.8. Runs along with RTO or PERSIST.
  *
- * All stop in TIME-WAIT and CLOSED: start() is the one gate and refuses a dead
- * connection. TIME-WAIT's own 2MSL timer belongs to the record (timewait.c).
+ * All stop in TIME-WAIT and CLOSED: start() is the one gate and refuses where
+ * there is no connection. TIME-WAIT's own 2MSL timer belongs to the record (timewait.c).
  */
 #include "close.h"
 #include "fsm.h"
@@ -43,7 +43,7 @@ static void arm(struct sock *sk, u64 at)
 static void start(struct sock *sk, enum cftcp_timer_id id, u64 at)
 {
 	cftcp_assert_held(sk);
-	if (sk->sk_state == TCP_CLOSE || sk->sk_state == TCP_TIME_WAIT)
+	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN | TCPF_TIME_WAIT))
 		return;
 	cftcp_sk(sk)->timer.at[id] = at;
 	arm(sk, at);
@@ -184,8 +184,13 @@ void cftcp_timer_window_shut(struct sock *sk)
 
 void cftcp_timer_corked(struct sock *sk)
 {
-	if (!cftcp_timer_running(sk, CFTCP_TIMER_PERSIST))
-		start_in_ms(sk, CFTCP_TIMER_PERSIST, CFTCP_CORK_MS);
+	u64 at = ktime_get_ns() + CFTCP_CORK_MS * (u64)NSEC_PER_MSEC;
+	u64 set = cftcp_sk(sk)->timer.at[CFTCP_TIMER_PERSIST];
+
+	/* It may still back off from a window that was shut and is open. */
+	cftcp_sk(sk)->backoff = 0;
+	if (!set || set > at)
+		start(sk, CFTCP_TIMER_PERSIST, at);
 }
 
 void cftcp_timer_window_open(struct sock *sk)

@@ -1087,6 +1087,7 @@ def socket_options():
     a = s.accept()[0]
     for opt in SO_REUSEADDR, SO_KEEPALIVE:
         t.check(a.getsockopt(SOL_SOCKET, opt) == 1, f"{opt} inherited")
+    t.check(a.getsockopt(SOL_SOCKET, SO_TYPE) == SOCK_STREAM, "SO_TYPE")
     t.check(a.getsockopt(IPPROTO_IP, IP_TTL) == 33, "IP_TTL inherited")
     t.check(a.getsockopt(IPPROTO_IP, IP_TOS) == 0x20, "IP_TOS inherited")
 

@@ -68,6 +68,30 @@ def bind_conflicts(first, second, x, y):
         becomes_free(ns, second, y, port)
 
 
+@t.test("section-2", "L-73")
+def more_addresses_of_a_port():
+    """One of the port's addresses being ours opens no way to the others,
+    where connections of stock TCP are left over from a listener."""
+    ns = t.own_net().a
+    listener = bound(ns, t.STOCK, ONE, reuse=True, listen=True)
+    port = port_of(listener)
+    client = ns.sock(t.STOCK)
+    client.connect((ONE, port))
+    server = listener.accept()[0]
+    t.cleanup(server.close)
+    listener.close()
+    held = [bound(ns, t.DUT, TWO, port, reuse=True)]
+    for reuse in False, True:
+        for address in ONE, ANY:
+            in_use(ns, t.DUT, address, port, reuse)
+    held.append(bound(ns, t.DUT, "127.0.0.3", port))
+    held.append(bound(ns, t.DUT, "127.0.0.4", port))
+    for reuse in False, True:
+        in_use(ns, t.STOCK, "127.0.0.3", port, reuse)
+    client.send(b"still there")
+    t.equal(server.recv(20), b"still there", "connection of stock TCP")
+
+
 @t.test("section-2", "L-73", cases=OVERLAPS)
 def reuseaddr_does_not_share_a_listener(first, second, x, y):
     ns = t.own_net().a

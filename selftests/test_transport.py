@@ -8,6 +8,7 @@ import errno
 import random
 import socket
 import struct
+import time
 
 import cftest as t
 
@@ -302,6 +303,49 @@ def old_text_in_syn_received():
     peer.send("A", seq=1)
     net.a.wait_state("ESTABLISHED", peer.dut_port, peer.port)
     peer.send("RA", seq=1)
+
+
+@t.test("R7323-3", "MUST-10")
+def window_of_a_syn_ack():
+    """Also the SYN,ACK of a simultaneous open has a window that is not scaled."""
+    net = t.net()
+    ours = net.a.sock()
+    ours.setblocking(False)
+    peer = t.Peer(net, ws=7)
+    t.cleanup(examine, peer)
+    ours.connect_ex((peer.address, peer.port))
+    peer.dut_port = peer.expect("S", seq=0).sport
+    peer.send("S")
+    peer.expect("SA", seq=0, ack=1)
+    peer.rcv = 1
+    peer.send("SA", seq=0, win=1000)
+    net.a.wait_state("ESTABLISHED", peer.dut_port, peer.port)
+    ours.send(bytes(5000))
+    seen = [peer.get(5)] + burst(peer)
+    t.between(end(data_of(seen)[-1]), 2, 1001, "right edge")
+    peer.send("RA")
+
+
+@t.test("R6298-3a", "MUST-18")
+def syn_ack_sent_twice():
+    """No round trip is measured by the ACK of a SYN,ACK that was repeated."""
+    net = t.net()
+    net.a.tune(rto_init_ms=20000)
+    listener = net.a.listener()
+    peer = t.Peer(net)
+    peer.dut_port = listener.getsockname()[1]
+    peer.send("S")
+    peer.expect("SA", ack=1)
+    time.sleep(0.5)
+    peer.send("S", seq=0)
+    peer.expect("SA", ack=1)
+    peer.send("A")
+    ours = listener.accept()[0]
+    t.cleanup(ours.close)
+    info = ours.getsockopt(t.SOL_TCP, socket.TCP_INFO, 104)
+    rtt = struct.unpack_from("I", info, 68)[0]
+    t.equal(rtt, 0, "rtt in us")
+    peer.send("RA")
 
 
 @t.test("MUST-11", "SYN-RECEIVED/RST", "C-7")
@@ -1058,6 +1102,69 @@ def fast_retransmit_on_sack():
     sack((5, 10), ack=edges[4])
     peer.send("A", ack=edges[10])
     peer.expect_nothing(1000)
+
+
+@t.test("R2018-3", "MAY-13", cases={"sack": True, "plain": False})
+def hole_is_told_beside_text(sack):
+    """An ACK of its own tells of a hole, though there is text to send."""
+    ours, peer = connection(win=2920, mss=1460, sack=sack)
+    ours.send(bytes(10 * 1460))
+    for seq in 1, 1461:
+        peer.expect("A", seq=seq, length=1460)
+    peer.send("A", seq=2, ack=1461, data=b"x")
+    told = peer.expect("A", ack=1, length=0)
+    t.equal("sack" in told.opts, sack, "SACK")
+    peer.expect("A", seq=2921, length=1460)
+    peer.send("RA", seq=1)
+
+
+@t.test("R6675-3", "R6298-5.2")
+def full_ack_repeats_nothing():
+    """Text sent during a recovery without SACK is not sent twice at its end."""
+    ours, peer = connection(mss=1000)
+    for _ in range(10):
+        ours.send(bytes(1000))
+    peer.flush(QUIET * 1000 if t.DEBUG else 5)
+    for _ in range(3):
+        peer.send("A", ack=1)
+    peer.expect("A", seq=1, length=1000)
+    ours.send(bytes(1000))
+    peer.expect(seq=10001, length=1000)
+    peer.send("A", ack=10001)
+    peer.expect_nothing(100)
+    peer.send("A", ack=11001)
+    peer.send("RA", ack=11001)
+
+
+@t.test("R6675-2", "R2018-6")
+def crumbs_of_sack():
+    """Blocks of one octet, anywhere in the flight, do not eat memory."""
+    ours, peer = connection(sack=True, ws=7, win=32768)
+    size = 100_000
+    ours.setsockopt(t.SOL_TCP, socket.TCP_NODELAY, 1)
+    ours.send(bytes(size))
+    burst(peer)
+    for number in range(200 if t.DEBUG else 2000):
+        blocks = [
+            (peer.irs + 2 + n, peer.irs + 3 + n)
+            for n in range(number * 48, number * 48 + 48, 16)
+        ]
+        peer.send("A", ack=1, opts=b"\1\1" + t.opt_sack(*blocks))
+        if number % 50 == 0:
+            peer.flush()
+    line = next(
+        x for x in peer.net.a.read("protocols").splitlines()
+        if x.split()[:1] == ["CFTCP"]
+    )  # fmt: skip
+    limit = 6 * ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    pages = int(line.split()[3])
+    t.between(pages * 4096, 0, limit, "octets of memory")
+    peer.send("A", ack=1 + size)
+    ours.send(b"goes on")
+    t.wait_for(
+        lambda: (seg := peer.get(1)) and seg.data.endswith(b"goes on"), 5
+    )
+    peer.send("RA", ack=1 + size)
 
 
 @t.test("R2018-7", "R2018-6", "R6675-2")
