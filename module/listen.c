@@ -104,9 +104,8 @@ static bool unhash(struct cftcp_request *req)
 
 static void drop_request(struct cftcp_request *req, const char *why)
 {
-	/* Before the table: open_request() enters that, and then looks here. */
 	WRITE_ONCE(req->dead, true);
-	smp_mb();
+	smp_mb();	/* open_request() enters the table, and then looks here */
 	if (unhash(req)) {
 		trace_cftcp_state(&req->entry.key, TCP_SYN_RECV, TCP_CLOSE,
 				  why);
@@ -313,8 +312,7 @@ static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 	send_synack(req);
 	refcount_inc(&req->refs);
 	cftcp_due_add(&cn->requests, &req->due, next_synack(req));
-	/* The listener stopped after we were in its list. */
-	smp_mb();
+	smp_mb();	/* the listener may have stopped since we are in its list */
 	if (READ_ONCE(req->dead))
 		drop_request(req, "close");
 put:
