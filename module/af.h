@@ -3,7 +3,9 @@
 #ifndef _CFTCP_AF_H
 #define _CFTCP_AF_H
 
+#include <linux/ipv6.h>
 #include <linux/types.h>
+#include <net/ipv6.h>
 #include <net/sock.h>
 
 #include "hash.h"
@@ -23,8 +25,8 @@ struct sk_buff;
  * @tsval: our timestamp
  * @tsecr: echo
  * @syn: SYN options, NULL for none
- * @tos: IP type of service
- * @ttl: IP time to live, -1 for the route's
+ * @tos: IP type of service, traffic class
+ * @ttl: IP time to live, hop limit; -1 for the route's
  * @mark: routing mark
  * @oif: bound device, 0 for any
  * @priority: skb priority
@@ -66,42 +68,132 @@ struct cftcp_syn_options {
  * struct cftcp_af_ops - one address family
  * @net_header_len: octets of the network header
  * @gso_type: SKB_GSO_TCPV4 or SKB_GSO_TCPV6
+ * @default_mss: MSS of a peer that named none (MUST-15)
+ *
+ * By the addresses of a connection or segment, which cftcp_wire() looks at:
+ *
  * @route: route of a connection: the cached one or a new look-up; NULL if
  *	there is none. Socket lock held
  * @xmit: complete the checksum of a TCP segment, put the network header before
  *	it and send it; consumes it. Socket lock held. Returns 0 or what the
  *	device answered
+ * @options_len: octets of options or extension headers that @xmit adds
+ * @mtu_reduced: ICMP told a smaller path MTU (mtu_info). Socket lock held
  * @reply: build and send a segment without a socket; any context
  * @reply_mss: MSS to offer to a peer without a socket, from its route
+ * @unfit: is a received segment to be dropped for its addresses, checksum,
+ *	policy or TTL? Counts the reason. The socket or listener may be NULL
+ * @bad_source: can nobody be answered at the source of this SYN? (MUST-63)
+ *
+ * By the family of a socket, cftcp_family():
+ *
+ * @connect: addresses and route of an active open. Process, lock held. Returns
+ *	0, -EINVAL, -EAFNOSUPPORT, -ENETUNREACH, -EADDRNOTAVAIL, ...
+ * @unconnect: forget the addresses that @connect set; lock held
+ * @adopt: a child takes its addresses from its key, all else from the listener
+ * @bind_like: bind a fresh stock socket to the address of ours and to a port
+ * @setsockopt: options at the levels of IP
+ * @getsockopt: the same
  */
 struct cftcp_af_ops {
 	u16 net_header_len;
 	u16 gso_type;
+	u16 default_mss;
 	struct dst_entry *(*route)(struct sock *sk);
 	int (*xmit)(struct sock *sk, struct sk_buff *skb);
+	u16 (*options_len)(const struct sock *sk);
+	void (*mtu_reduced)(struct sock *sk);
 	void (*reply)(struct cftcp_net *cn, const struct cftcp_reply *reply);
 	u16 (*reply_mss)(struct cftcp_net *cn, const struct cftcp_reply *reply);
+	bool (*unfit)(struct cftcp_net *cn, struct sk_buff *skb,
+		      const struct sock *sk);
+	bool (*bad_source)(struct cftcp_net *cn, const struct sk_buff *skb);
+	int (*connect)(struct sock *sk, struct sockaddr *uaddr, int addr_len);
+	void (*unconnect)(struct sock *sk);
+	void (*adopt)(struct sock *sk, const struct sock *lsk);
+	int (*bind_like)(struct socket *res, const struct sock *sk, u16 num);
+	int (*setsockopt)(struct sock *sk, int level, int optname,
+			  sockptr_t optval, unsigned int optlen);
+	int (*getsockopt)(struct sock *sk, int level, int optname,
+			  char __user *optval, int __user *optlen);
 };
 
 extern const struct cftcp_af_ops cftcp_ipv4_ops;
+extern const struct cftcp_af_ops cftcp_ipv6_ops;
+
+/** cftcp_wire() - who carries segments between these addresses; any context */
+static inline const struct cftcp_af_ops *cftcp_wire(const struct cftcp_key *key)
+{
+	if (!IS_ENABLED(CONFIG_IPV6) || ipv6_addr_v4mapped(&key->faddr))
+		return &cftcp_ipv4_ops;
+	return &cftcp_ipv6_ops;
+}
+
+/** cftcp_family() - operations of sockets of a family; any context */
+static inline const struct cftcp_af_ops *cftcp_family(const struct sock *sk)
+{
+	if (!IS_ENABLED(CONFIG_IPV6) || sk->sk_family == AF_INET)
+		return &cftcp_ipv4_ops;
+	return &cftcp_ipv6_ops;
+}
 
 /**
- * cftcp_ipv4_connect() - addresses and route of an active open
- * @sk: the socket, lock held
- * @uaddr: where to
- * @addr_len: its length
- *
- * Context: process.
- * Return: 0 or -EINVAL, -EAFNOSUPPORT, -ENETUNREACH, -EADDRNOTAVAIL, ...
+ * struct cftcp_local - the local address that a socket is bound to
+ * @addr: the address; 0.0.0.0 is mapped, :: is all of both families
+ * @v6only: :: is all of IPv6 only
  */
-int cftcp_ipv4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len);
-/** cftcp_ipv4_unconnect() - forget the addresses that connect() set; lock held */
-void cftcp_ipv4_unconnect(struct sock *sk);
-/** cftcp_ipv4_mtu_reduced() - ICMP told a smaller path MTU; lock held */
-void cftcp_ipv4_mtu_reduced(struct sock *sk);
-/** cftcp_ipv4_hook() - take over TCP's place in inet_protos. Context: process */
+struct cftcp_local {
+	struct in6_addr addr;
+	bool v6only;
+};
+
+/** cftcp_local_of() - what a socket is bound to; any context */
+struct cftcp_local cftcp_local_of(const struct sock *sk);
+/** cftcp_local_is_any() - is it all addresses of a family? */
+bool cftcp_local_is_any(const struct cftcp_local *local);
+/** cftcp_local_covers() - is what is sent to @addr for whoever is bound so? */
+bool cftcp_local_covers(const struct cftcp_local *local,
+			const struct in6_addr *addr);
+/** cftcp_locals_overlap() - is there an address that both cover? */
+bool cftcp_locals_overlap(const struct cftcp_local *a,
+			  const struct cftcp_local *b);
+
+/**
+ * cftcp_sock_set_key() - make the table key from the socket's addresses
+ * @sk: the socket, lock held or not yet visible
+ */
+void cftcp_sock_set_key(struct sock *sk);
+/**
+ * cftcp_key_set_scope() - the scope of a key whose addresses are set
+ * @key: the key
+ * @dif: device that the segment came in by, or the VRF of that
+ * @sdif: that device, if @dif is a VRF, else 0
+ */
+void cftcp_key_set_scope(struct cftcp_key *key, int dif, int sdif);
+
+/**
+ * cftcp_sockaddr() - write an address as a socket address of its family
+ * @to: room of a struct sockaddr_in6
+ * @addr: the address, IPv4's mapped
+ */
+void cftcp_sockaddr(void *to, const struct in6_addr *addr);
+
+/**
+ * cftcp_ipv4_hook() - take over TCP's place in inet_protos
+ *
+ * Context: process. Return: 0, -ENOENT without a stock TCP, -EBUSY.
+ */
 int cftcp_ipv4_hook(void);
 /** cftcp_ipv4_unhook() - give it back and wait until nobody is inside */
 void cftcp_ipv4_unhook(void);
+#if IS_ENABLED(CONFIG_IPV6)
+/** cftcp_ipv6_hook() - as cftcp_ipv4_hook(); 0 also if IPv6 is switched off */
+int cftcp_ipv6_hook(void);
+/** cftcp_ipv6_unhook() - as cftcp_ipv4_unhook() */
+void cftcp_ipv6_unhook(void);
+#else
+static inline int cftcp_ipv6_hook(void) { return 0; }
+static inline void cftcp_ipv6_unhook(void) {}
+#endif
 
 #endif

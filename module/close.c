@@ -127,7 +127,7 @@ static void do_rst_reply(struct sock *sk, struct sk_buff *skb)
 {
 	struct cftcp_segment seg;
 
-	cftcp_segment_parse(skb, &seg);
+	cftcp_segment_parse(skb, &cftcp_sk(sk)->entry.key, &seg);
 	cftcp_reply_rst(cftcp_sock_net(sk), &seg);
 }
 

@@ -10,6 +10,7 @@
 #include <linux/prandom.h>
 #include <linux/random.h>
 #include <linux/version.h>
+#include <linux/ipv6.h>
 #include <net/inet_sock.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
@@ -66,6 +67,27 @@ static inline void cftcp_set_inet_id(struct inet_sock *inet, u16 id)
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
 #define get_random_u32_below	prandom_u32_max
 #endif
+
+/* 6.4 is told where the IPv6 part of a socket lies. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+#define CFTCP_SET_PINFO_OFFSET(prot, type, member)			\
+	((prot).ipv6_pinfo_offset = offsetof(type, member))
+#else
+#define CFTCP_SET_PINFO_OFFSET(prot, type, member)			\
+	static_assert(offsetofend(type, member) == sizeof(type))
+#endif
+
+/* IPV6_FLOWINFO_SEND; 6.8 made it a bit of an atomic word. */
+static inline bool cftcp_sends_flowinfo(const struct sock *sk)
+{
+#if !IS_ENABLED(CONFIG_IPV6)
+	return false;
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	return inet6_test_bit(SNDFLOW, sk);
+#else
+	return inet6_sk(sk)->sndflow;
+#endif
+}
 
 /* What a child takes over from the inet part of its listener. */
 static inline void cftcp_inherit_inet(struct sock *sk, const struct sock *from)

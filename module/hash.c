@@ -3,6 +3,7 @@
 #include <linux/siphash.h>
 #include <net/inet_sock.h>
 
+#include "af.h"
 #include "hash.h"
 #include "netns.h"
 #include "sock.h"
@@ -66,25 +67,20 @@ bool cftcp_hash_remove(struct cftcp_net *cn, struct cftcp_entry *entry)
 	return !rhashtable_remove_fast(&cn->connections, &entry->node, params);
 }
 
-static int score(const struct sock *sk, __be32 addr, int dif, int sdif)
+static int score(const struct sock *sk, const struct in6_addr *addr, int dif,
+		 int sdif)
 {
-	int points = 1;
+	struct cftcp_local local = cftcp_local_of(sk);
 
-	if (inet_sk(sk)->inet_rcv_saddr) {
-		if (inet_sk(sk)->inet_rcv_saddr != addr)
-			return 0;
-		points += 2;
-	}
-	if (sk->sk_bound_dev_if) {
-		if (sk->sk_bound_dev_if != dif && sk->sk_bound_dev_if != sdif)
-			return 0;
-		points += 1;
-	}
-	return points;
+	if (!cftcp_local_covers(&local, addr) ||
+	    !inet_sk_bound_dev_eq(sock_net(sk), sk->sk_bound_dev_if, dif, sdif))
+		return 0;
+	return 1 + 2 * !cftcp_local_is_any(&local) + !!sk->sk_bound_dev_if;
 }
 
-struct sock *cftcp_lookup_listener(struct cftcp_net *cn, __be32 addr,
-				   __be16 port, int dif, int sdif)
+struct sock *cftcp_lookup_listener(struct cftcp_net *cn,
+				   const struct in6_addr *addr, __be16 port,
+				   int dif, int sdif)
 {
 	u16 num = ntohs(port);
 	struct sock *best = NULL;

@@ -6,6 +6,7 @@
 #ifndef _CFTCP_HASH_H
 #define _CFTCP_HASH_H
 
+#include <linux/in6.h>
 #include <linux/rhashtable-types.h>
 #include <linux/types.h>
 #include <net/net_namespace.h>
@@ -17,21 +18,23 @@ struct sock;
 
 /**
  * struct cftcp_key - the 4-tuple, as this host sees it
- * @laddr: local address
+ * @laddr: local address; IPv4's are mapped (::ffff:a.b.c.d)
  * @faddr: foreign address
  * @lport: local port
  * @fport: foreign port
+ * @scope: device that link-local addresses belong to, or the VRF; else 0
  *
  * Hashed and compared as bytes, so it has no padding.
  */
 struct cftcp_key {
-	__be32 laddr;
-	__be32 faddr;
+	struct in6_addr laddr;
+	struct in6_addr faddr;
 	__be16 lport;
 	__be16 fport;
+	int scope;
 };
 
-static_assert(sizeof(struct cftcp_key) == 12);
+static_assert(sizeof(struct cftcp_key) == 40);
 
 /** enum cftcp_kind - what an entry of the connection table is embedded in */
 enum cftcp_kind {
@@ -45,11 +48,13 @@ enum cftcp_kind {
  * @node: link in cftcp_net.connections
  * @key: its 4-tuple; constant while hashed
  * @kind: which structure embeds it
+ * @family: of the socket, AF_INET or AF_INET6; the latter also carries IPv4
  */
 struct cftcp_entry {
 	struct rhash_head node;
 	struct cftcp_key key;
 	u8 kind;
+	u8 family;
 };
 
 /**
@@ -114,7 +119,7 @@ bool cftcp_hash_remove(struct cftcp_net *cn, struct cftcp_entry *entry);
 /**
  * cftcp_lookup_listener() - find who listens
  * @cn: the namespace
- * @addr: destination address of the SYN
+ * @addr: destination address of the SYN, IPv4's mapped
  * @port: destination port of the SYN
  * @dif: device that it came in by
  * @sdif: slave device that it came in by (VRF), 0 if none
@@ -124,8 +129,9 @@ bool cftcp_hash_remove(struct cftcp_net *cn, struct cftcp_entry *entry);
  * Context: under rcu_read_lock().
  * Return: the listening socket without a reference, or NULL.
  */
-struct sock *cftcp_lookup_listener(struct cftcp_net *cn, __be32 addr,
-				   __be16 port, int dif, int sdif);
+struct sock *cftcp_lookup_listener(struct cftcp_net *cn,
+				   const struct in6_addr *addr, __be16 port,
+				   int dif, int sdif);
 /**
  * cftcp_listener_add() - make a socket in LISTEN visible to lookups
  * @sk: the socket; its lock is held

@@ -40,7 +40,7 @@
 void cftcp_reply_rst(struct cftcp_net *cn, const struct cftcp_segment *seg)
 {
 	struct cftcp_reply reply = {
-		.key = seg->key, .ttl = -1, .flags = CFTCP_FLAG_RST,
+		.key = *seg->key, .ttl = -1, .flags = CFTCP_FLAG_RST,
 	};
 
 	if (seg->flags & CFTCP_FLAG_RST)
@@ -52,7 +52,7 @@ void cftcp_reply_rst(struct cftcp_net *cn, const struct cftcp_segment *seg)
 		reply.ack = seg->end_seq;
 	}
 	cftcp_count(cn, OutRsts);
-	cftcp_ipv4_ops.reply(cn, &reply);
+	cftcp_wire(seg->key)->reply(cn, &reply);
 }
 
 bool cftcp_paws_reject(const struct cftcp_segment *seg, u32 ts_recent)
@@ -62,7 +62,7 @@ bool cftcp_paws_reject(const struct cftcp_segment *seg, u32 ts_recent)
 
 void cftcp_set_peer_mss(struct cftcp_sock *cs, u16 mss)
 {
-	cs->peer_mss = max(mss ?: CFTCP_DEFAULT_MSS, CFTCP_MIN_MSS);
+	cs->peer_mss = max_t(u16, mss ?: cs->af->default_mss, CFTCP_MIN_MSS);
 }
 
 /*
@@ -852,7 +852,7 @@ static void arrives_closed(struct sock *sk, struct cftcp_segment *seg)
 	struct cftcp_entry *entry;
 
 	rcu_read_lock();
-	entry = cftcp_lookup(cn, &seg->key);
+	entry = cftcp_lookup(cn, seg->key);
 	if (entry && entry->kind == CFTCP_KIND_TIME_WAIT) {
 		cftcp_time_wait_arrives(container_of(entry,
 						     struct cftcp_time_wait,
@@ -871,12 +871,12 @@ int cftcp_segment_arrives(struct sock *sk, struct sk_buff *skb)
 	struct cftcp_segment seg;
 
 	cftcp_assert_held(sk);
-	cftcp_segment_parse(skb, &seg);
+	cftcp_segment_parse(skb, &cs->entry.key, &seg);
 	cs->segs_in++;
 	WRITE_ONCE(cs->last_rcv_at, ktime_get_ns());
 	if (seg.opt.bad)
 		cftcp_count(cftcp_sock_net(sk), BadOptions);
-	trace_cftcp_segment(false, &seg.key, sk->sk_state, seg.flags, seg.seq,
+	trace_cftcp_segment(false, seg.key, sk->sk_state, seg.flags, seg.seq,
 			    seg.ack, seg.len, seg.wnd);
 
 	switch (sk->sk_state) {

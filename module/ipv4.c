@@ -12,15 +12,12 @@
 #include <net/xfrm.h>
 
 #include "af.h"
-#include "close.h"
-#include "input.h"
-#include "listen.h"
+#include "demux.h"
+#include "ipv4.h"
 #include "netns.h"
 #include "output.h"
 #include "port.h"
-#include "segment.h"
 #include "sock.h"
-#include "timewait.h"
 
 /*
  * Routes.
@@ -65,22 +62,15 @@ static struct dst_entry *route(struct sock *sk)
 	return &rt->dst;
 }
 
-int cftcp_ipv4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
+/* Route and local address of an active open; the caller has set the foreign
+ * address and port.
+ */
+int cftcp_ipv4_route_to(struct sock *sk)
 {
-	struct sockaddr_in *addr = (struct sockaddr_in *)uaddr;
 	struct inet_sock *inet = inet_sk(sk);
-	struct flowi4 fl4;
+	struct flowi4 fl4 = flow_of(sk);
 	struct rtable *rt;
 
-	if (addr_len < sizeof(*addr))
-		return -EINVAL;
-	if (addr->sin_family != AF_INET)
-		return -EAFNOSUPPORT;
-	if (!addr->sin_port)
-		return -ECONNREFUSED;
-	fl4 = flow_of(sk);
-	fl4.daddr = addr->sin_addr.s_addr;
-	fl4.fl4_dport = addr->sin_port;
 	rt = ip_route_output_flow(sock_net(sk), &fl4, sk);
 	if (IS_ERR(rt))
 		return PTR_ERR(rt);
@@ -89,17 +79,17 @@ int cftcp_ipv4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 		ip_rt_put(rt);
 		return -ENETUNREACH;
 	}
+	/* 0.0.0.0 is this host */
+	inet->inet_daddr = fl4.daddr;
 	if (!inet->inet_saddr)
 		inet->inet_saddr = fl4.saddr;
 	if (!inet->inet_rcv_saddr)
 		inet->inet_rcv_saddr = inet->inet_saddr;
-	inet->inet_daddr = fl4.daddr;
-	inet->inet_dport = addr->sin_port;
 	sk_setup_caps(sk, &rt->dst);
 	return 0;
 }
 
-void cftcp_ipv4_unconnect(struct sock *sk)
+static void unconnect(struct sock *sk)
 {
 	struct inet_sock *inet = inet_sk(sk);
 
@@ -110,6 +100,47 @@ void cftcp_ipv4_unconnect(struct sock *sk)
 		inet->inet_rcv_saddr = 0;
 	}
 	sk_dst_reset(sk);
+}
+
+static int connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
+{
+	struct sockaddr_in *addr = (struct sockaddr_in *)uaddr;
+	struct inet_sock *inet = inet_sk(sk);
+	int err;
+
+	if (addr_len < sizeof(*addr))
+		return -EINVAL;
+	if (addr->sin_family != AF_INET)
+		return -EAFNOSUPPORT;
+	if (!addr->sin_port)
+		return -ECONNREFUSED;
+	inet->inet_daddr = addr->sin_addr.s_addr;
+	inet->inet_dport = addr->sin_port;
+	err = cftcp_ipv4_route_to(sk);
+	if (err)
+		unconnect(sk);
+	return err;
+}
+
+static void adopt(struct sock *sk, const struct sock *lsk)
+{
+	const struct cftcp_key *key = &cftcp_sk(sk)->entry.key;
+	struct inet_sock *inet = inet_sk(sk);
+
+	inet->inet_saddr = key->laddr.s6_addr32[3];
+	inet->inet_rcv_saddr = inet->inet_saddr;
+	inet->inet_daddr = key->faddr.s6_addr32[3];
+}
+
+static int bind_like(struct socket *res, const struct sock *sk, u16 num)
+{
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = inet_sk(sk)->inet_rcv_saddr,
+		.sin_port = htons(num),
+	};
+
+	return kernel_bind(res, (struct sockaddr *)&addr, sizeof(addr));
 }
 
 /*
@@ -177,14 +208,14 @@ static struct rtable *reply_route(struct cftcp_net *cn,
 				  const struct cftcp_reply *reply)
 {
 	struct flowi4 fl4 = {
-		.flowi4_oif = reply->oif,
+		.flowi4_oif = reply->oif ?: reply->key.scope,
 		.flowi4_mark = reply->mark,
 		.flowi4_tos = reply->tos & ~INET_ECN_MASK,
 		.flowi4_proto = IPPROTO_TCP,
 		.flowi4_flags = FLOWI_FLAG_ANYSRC,
 		.flowi4_uid = sock_net_uid(cn->net, NULL),
-		.saddr = reply->key.laddr,
-		.daddr = reply->key.faddr,
+		.saddr = reply->key.laddr.s6_addr32[3],
+		.daddr = reply->key.faddr.s6_addr32[3],
 		.fl4_sport = reply->key.lport,
 		.fl4_dport = reply->key.fport,
 	};
@@ -194,6 +225,8 @@ static struct rtable *reply_route(struct cftcp_net *cn,
 
 static void reply(struct cftcp_net *cn, const struct cftcp_reply *reply)
 {
+	__be32 laddr = reply->key.laddr.s6_addr32[3];
+	__be32 faddr = reply->key.faddr.s6_addr32[3];
 	struct rtable *rt = reply_route(cn, reply);
 	struct sk_buff *skb;
 	struct tcphdr *th;
@@ -208,12 +241,11 @@ static void reply(struct cftcp_net *cn, const struct cftcp_reply *reply)
 		return;
 	}
 	th = tcp_hdr(skb);
-	th->check = tcp_v4_check(skb->len, reply->key.laddr, reply->key.faddr,
+	th->check = tcp_v4_check(skb->len, laddr, faddr,
 				 csum_partial(th, skb->len, 0));
 	ttl = reply->ttl >= 0 ? reply->ttl : ip4_dst_hoplimit(&rt->dst);
 	skb_dst_set(skb, &rt->dst);
-	iph = push_iphdr(skb, reply->tos, ttl, reply->key.laddr,
-			 reply->key.faddr);
+	iph = push_iphdr(skb, reply->tos, ttl, laddr, faddr);
 	iph->frag_off = htons(IP_DF);
 	ip_select_ident(cn->net, skb, NULL);
 	cftcp_count(cn, OutSegs);
@@ -223,7 +255,7 @@ static void reply(struct cftcp_net *cn, const struct cftcp_reply *reply)
 static u16 reply_mss(struct cftcp_net *cn, const struct cftcp_reply *reply)
 {
 	struct rtable *rt = reply_route(cn, reply);
-	u16 mss = CFTCP_DEFAULT_MSS;
+	u16 mss = cftcp_ipv4_ops.default_mss;
 
 	if (!IS_ERR(rt)) {
 		mss = dst_metric_advmss(&rt->dst);
@@ -232,26 +264,15 @@ static u16 reply_mss(struct cftcp_net *cn, const struct cftcp_reply *reply)
 	return mss;
 }
 
-const struct cftcp_af_ops cftcp_ipv4_ops = {
-	.net_header_len	= sizeof(struct iphdr),
-	.gso_type	= SKB_GSO_TCPV4,
-	.route		= route,
-	.xmit		= xmit,
-	.reply		= reply,
-	.reply_mss	= reply_mss,
-};
-
 /*
  * Receiving.
  */
 
 static const struct net_protocol *stock __read_mostly;
 
-static bool drop_here(struct cftcp_net *cn, struct sk_buff *skb,
-		      const struct sock *sk)
+static bool unfit(struct cftcp_net *cn, struct sk_buff *skb,
+		  const struct sock *sk)
 {
-	const struct tcphdr *th = tcp_hdr(skb);
-
 	/* MUST-57 */
 	if (skb->pkt_type != PACKET_HOST ||
 	    skb_rtable(skb)->rt_flags & (RTCF_BROADCAST | RTCF_MULTICAST)) {
@@ -266,124 +287,27 @@ static bool drop_here(struct cftcp_net *cn, struct sk_buff *skb,
 		cftcp_count_drop(cn, Policy);
 		return true;
 	}
-	nf_reset_ct(skb);
-	if (!sk)
-		return false;
-	if (ip_hdr(skb)->ttl < inet_sk(sk)->min_ttl ||
-	    sk_filter_trim_cap((struct sock *)sk, skb, th->doff * 4)) {
+	if (sk && ip_hdr(skb)->ttl < READ_ONCE(inet_sk(sk)->min_ttl)) {
 		cftcp_count_drop(cn, Filter);
 		return true;
 	}
 	return false;
 }
 
-static void to_socket(struct cftcp_net *cn, struct sock *sk,
-		      struct sk_buff *skb)
+static bool bad_source(struct cftcp_net *cn, const struct sk_buff *skb)
 {
-	u32 limit = READ_ONCE(sk->sk_rcvbuf) + READ_ONCE(sk->sk_sndbuf) +
-		    64 * 1024;
+	unsigned int type = inet_addr_type_dev_table(cn->net, skb->dev,
+						     ip_hdr(skb)->saddr);
 
-	skb_dst_drop(skb);
-	skb->dev = NULL;
-	bh_lock_sock_nested(sk);
-	if (!sock_owned_by_user(sk)) {
-		cftcp_segment_arrives(sk, skb);
-	} else if (sk_add_backlog(sk, skb, limit)) {
-		cftcp_count_drop(cn, Backlog);
-		kfree_skb(skb);
-	}
-	bh_unlock_sock(sk);
-}
-
-/* For a connection in whatever state. Returns false when it is gone. */
-static bool to_entry(struct cftcp_net *cn, struct cftcp_entry *entry,
-		     struct sk_buff *skb)
-{
-	struct cftcp_request *req;
-	struct sock *sk, *lsk;
-
-	switch (entry->kind) {
-	case CFTCP_KIND_SOCK:
-		sk = cftcp_to_sk(container_of(entry, struct cftcp_sock, entry));
-		if (!refcount_inc_not_zero(&sk->sk_refcnt))
-			return false;
-		if (drop_here(cn, skb, sk)) {
-			kfree_skb(skb);
-		} else {
-			cftcp_segment_pull(skb);
-			to_socket(cn, sk, skb);
-		}
-		sock_put(sk);
-		return true;
-	case CFTCP_KIND_REQUEST:
-		req = container_of(entry, struct cftcp_request, entry);
-		if (drop_here(cn, skb, req->listener)) {
-			kfree_skb(skb);
-			return true;
-		}
-		cftcp_segment_pull(skb);
-		cftcp_request_arrives(req, skb);
-		return true;
-	case CFTCP_KIND_TIME_WAIT:
-		lsk = cftcp_lookup_listener(cn, ip_hdr(skb)->daddr,
-					    tcp_hdr(skb)->dest, inet_iif(skb),
-					    inet_sdif(skb));
-		/* A SYN may be the listener's. */
-		if (drop_here(cn, skb, tcp_hdr(skb)->syn ? lsk : NULL)) {
-			kfree_skb(skb);
-			return true;
-		}
-		cftcp_segment_pull(skb);
-		cftcp_time_wait_arrives(container_of(entry,
-						     struct cftcp_time_wait,
-						     entry), skb, lsk);
-		return true;
-	}
-	return false;
-}
-
-static void to_listener(struct cftcp_net *cn, struct sock *lsk,
-			struct sk_buff *skb)
-{
-	struct cftcp_segment seg;
-	unsigned int source;
-
-	if (drop_here(cn, skb, lsk)) {
-		kfree_skb(skb);
-		return;
-	}
-	/* MUST-63 */
-	source = inet_addr_type_dev_table(cn->net, skb->dev,
-					  ip_hdr(skb)->saddr);
-	if (source == RTN_BROADCAST || source == RTN_MULTICAST) {
-		cftcp_count_drop(cn, Address);
-		kfree_skb(skb);
-		return;
-	}
-	cftcp_segment_pull(skb);
-	cftcp_segment_parse(skb, &seg);
-	cftcp_listen_arrives(lsk, &seg, NULL);
-	consume_skb(skb);
-}
-
-static int drop_short(struct cftcp_net *cn, struct sk_buff *skb, bool offset)
-{
-	if (offset)
-		cftcp_count_drop(cn, DataOffset);
-	else
-		cftcp_count_drop(cn, Short);
-	kfree_skb(skb);
-	return 0;
+	return type == RTN_BROADCAST || type == RTN_MULTICAST;
 }
 
 static int receive(struct sk_buff *skb)
 {
-	struct cftcp_net *cn = cftcp_net(dev_net(skb->dev));
-	struct cftcp_entry *entry;
-	struct cftcp_key key;
-	struct sock *lsk;
-	struct tcphdr *th;
+	struct cftcp_arrival arrival;
+	const struct tcphdr *th;
 
+	arrival.cn = cftcp_net(dev_net(skb->dev));
 	/* TPROXY, early demux or BPF found a stock socket for it. */
 	if (unlikely(skb->sk))
 		return stock->handler(skb);
@@ -391,129 +315,115 @@ static int receive(struct sk_buff *skb)
 	if (!pskb_may_pull(skb, 4))
 		return stock->handler(skb);
 	th = tcp_hdr(skb);
-	if (likely(!cftcp_port_used(&cn->ports, th->dest)))
+	if (likely(!cftcp_port_used(&arrival.cn->ports, th->dest)))
 		return stock->handler(skb);
-	key = (struct cftcp_key) {
-		.laddr = ip_hdr(skb)->daddr, .faddr = ip_hdr(skb)->saddr,
-		.lport = th->dest, .fport = th->source,
-	};
-	entry = cftcp_lookup(cn, &key);
-	lsk = entry ? NULL :
-	      cftcp_lookup_listener(cn, key.laddr, key.lport, inet_iif(skb),
-				    inet_sdif(skb));
-	if (!entry && !lsk)
-		return stock->handler(skb);
-
-	cftcp_count(cn, InSegs);
-	if (!pskb_may_pull(skb, sizeof(*th)))
-		return drop_short(cn, skb, false);
-	th = tcp_hdr(skb);
-	if (th->doff < sizeof(*th) / 4 || !pskb_may_pull(skb, th->doff * 4))
-		return drop_short(cn, skb, true);
-	if (!entry)
-		to_listener(cn, lsk, skb);
-	else if (!to_entry(cn, entry, skb))
-		return stock->handler(skb);
-	return 0;
+	ipv6_addr_set_v4mapped(ip_hdr(skb)->daddr, &arrival.key.laddr);
+	ipv6_addr_set_v4mapped(ip_hdr(skb)->saddr, &arrival.key.faddr);
+	arrival.key.lport = th->dest;
+	arrival.key.fport = th->source;
+	arrival.dif = inet_iif(skb);
+	arrival.sdif = inet_sdif(skb);
+	return cftcp_demux(skb, &arrival) ? 0 : stock->handler(skb);
 }
 
 /*
  * ICMP.
  */
 
-void cftcp_ipv4_mtu_reduced(struct sock *sk)
+static void mtu_reduced(struct sock *sk)
 {
 	struct dst_entry *dst = __sk_dst_check(sk, 0);
 
 	cftcp_assert_held(sk);
+	if (inet_sk(sk)->pmtudisc == IP_PMTUDISC_DONT)
+		return;
 	if (dst && dst->ops->update_pmtu)
 		dst->ops->update_pmtu(dst, sk, NULL, cftcp_sk(sk)->mtu_info,
 				      true);
 	cftcp_mss(sk);
 }
 
-static void frag_needed(struct sock *sk, u32 mtu)
+/* What a message says to a connection; MUST-55: Source Quench says nothing. */
+static struct cftcp_icmp meaning(const struct icmphdr *icmp, u32 info)
 {
-	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct cftcp_icmp found = {};
 
-	if (inet_sk(sk)->pmtudisc == IP_PMTUDISC_DONT ||
-	    (1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN))
-		return;
-	cs->mtu_info = mtu;
-	if (sock_owned_by_user(sk))
-		set_bit(CFTCP_DEFER_MTU, &cs->deferred);
-	else
-		cftcp_ipv4_mtu_reduced(sk);
-}
-
-/* The errno of an ICMP message, 0 for one that says nothing to a connection. */
-static int icmp_error(const struct icmphdr *icmp)
-{
-	int err = 0;	/* MUST-55: Source Quench among them */
-
-	if (icmp->type == ICMP_PARAMETERPROB)
-		err = EPROTO;
+	if (icmp->type == ICMP_DEST_UNREACH && icmp->code == ICMP_FRAG_NEEDED)
+		found.mtu = info;
+	else if (icmp->type == ICMP_PARAMETERPROB)
+		found.err = EPROTO;
 	else if (icmp->type == ICMP_TIME_EXCEEDED)
-		err = EHOSTUNREACH;
+		found.err = EHOSTUNREACH;
 	else if (icmp->type == ICMP_DEST_UNREACH &&
 		 icmp->code <= NR_ICMP_UNREACH)
-		err = icmp_err_convert[icmp->code].errno;
-	return err;
-}
-
-/* RFC 5927, RFC 5461: soft once synchronized, an end before that. */
-static void icmp_to_socket(struct sock *sk, struct sk_buff *skb, u32 info)
-{
-	const struct icmphdr *icmp = icmp_hdr(skb);
-	int err = icmp_error(icmp);
-
-	if (icmp->type == ICMP_DEST_UNREACH && icmp->code == ICMP_FRAG_NEEDED) {
-		frag_needed(sk, info);
-		return;
-	}
-	/* It may have left the connection since the look-up. */
-	if (!err || (1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN))
-		return;
-	WRITE_ONCE(sk->sk_err_soft, err);
-	if (sock_owned_by_user(sk))
-		return;
-	if (cftcp_fsm_covers(sk->sk_state)) {
-		cftcp_event(sk, CFTCP_EV_ICMP, NULL);
-	} else {
-		cftcp_count(cftcp_sock_net(sk), AttemptFails);
-		cftcp_sock_done(sk, err, "ICMP");
-	}
+		found.err = icmp_err_convert[icmp->code].errno;
+	return found;
 }
 
 static int receive_error(struct sk_buff *skb, u32 info)
 {
 	const struct iphdr *iph = (const struct iphdr *)skb->data;
 	const struct tcphdr *th = (const void *)skb->data + iph->ihl * 4;
-	struct cftcp_net *cn = cftcp_net(dev_net(skb->dev));
-	struct cftcp_key key = {
-		.laddr = iph->saddr, .faddr = iph->daddr,
-		.lport = th->source, .fport = th->dest,
+	struct cftcp_icmp icmp = meaning(icmp_hdr(skb), info);
+	struct cftcp_arrival arrival = {
+		.cn = cftcp_net(dev_net(skb->dev)),
+		.key = { .lport = th->source, .fport = th->dest },
+		.dif = inet_iif(skb), .sdif = inet_sdif(skb),
 	};
-	struct cftcp_entry *entry = NULL;
-	struct cftcp_sock *cs;
 
-	if (cftcp_port_used(&cn->ports, th->source))
-		entry = cftcp_lookup(cn, &key);
-	if (!entry)
-		return stock->err_handler(skb, info);
-	/* RFC 5927 4.1: nothing but a full socket has something to learn. */
-	if (entry->kind != CFTCP_KIND_SOCK)
+	ipv6_addr_set_v4mapped(iph->saddr, &arrival.key.laddr);
+	ipv6_addr_set_v4mapped(iph->daddr, &arrival.key.faddr);
+	if (cftcp_port_used(&arrival.cn->ports, th->source) &&
+	    cftcp_demux_icmp(&arrival, ntohl(th->seq), &icmp))
 		return 0;
-	cs = container_of(entry, struct cftcp_sock, entry);
-	if (!refcount_inc_not_zero(&cs->inet.sk.sk_refcnt))
-		return 0;
-	bh_lock_sock(cftcp_to_sk(cs));
-	if (cftcp_between(cs->snd_una, ntohl(th->seq), cs->snd_nxt))
-		icmp_to_socket(cftcp_to_sk(cs), skb, info);
-	bh_unlock_sock(cftcp_to_sk(cs));
-	sock_put(cftcp_to_sk(cs));
+	return stock->err_handler(skb, info);
+}
+
+/*
+ * Options at the level of IP.
+ */
+
+static int setsockopt(struct sock *sk, int level, int optname,
+		      sockptr_t optval, unsigned int optlen)
+{
+	if (level != SOL_IP)
+		return -ENOPROTOOPT;
+	return ip_setsockopt(sk, level, optname, optval, optlen);
+}
+
+static int getsockopt(struct sock *sk, int level, int optname,
+		      char __user *optval, int __user *optlen)
+{
+	if (level != SOL_IP)
+		return -ENOPROTOOPT;
+	return ip_getsockopt(sk, level, optname, optval, optlen);
+}
+
+/* Without options: a header of IPv4 has none of its own here. */
+static u16 options_len(const struct sock *sk)
+{
 	return 0;
 }
+
+const struct cftcp_af_ops cftcp_ipv4_ops = {
+	.net_header_len	= sizeof(struct iphdr),
+	.gso_type	= SKB_GSO_TCPV4,
+	.default_mss	= 536,
+	.route		= route,
+	.xmit		= xmit,
+	.options_len	= options_len,
+	.mtu_reduced	= mtu_reduced,
+	.reply		= reply,
+	.reply_mss	= reply_mss,
+	.unfit		= unfit,
+	.bad_source	= bad_source,
+	.connect	= connect,
+	.unconnect	= unconnect,
+	.adopt		= adopt,
+	.bind_like	= bind_like,
+	.setsockopt	= setsockopt,
+	.getsockopt	= getsockopt,
+};
 
 static const struct net_protocol protocol = {
 	.handler	= receive,

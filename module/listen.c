@@ -37,8 +37,7 @@ u32 cftcp_isn(const struct cftcp_key *key)
 u32 cftcp_ts_offset(const struct cftcp_key *key)
 {
 	net_get_random_once(&ts_key, sizeof(ts_key));
-	return siphash_2u32((__force u32)key->laddr, (__force u32)key->faddr,
-			    &ts_key);
+	return (u32)siphash(key, offsetof(struct cftcp_key, lport), &ts_key);
 }
 
 /*
@@ -149,7 +148,7 @@ static void send_synack(const struct cftcp_request *req)
 	reply.seq = req->iss;
 	reply.wnd = min(req->rcv_wnd, 65535U);
 	reply.syn = &syn;
-	cftcp_ipv4_ops.reply(req->cn, &reply);
+	cftcp_wire(&reply.key)->reply(req->cn, &reply);
 }
 
 static void send_challenge(struct cftcp_request *req)
@@ -167,7 +166,7 @@ static void send_challenge(struct cftcp_request *req)
 	reply.flags = CFTCP_FLAG_ACK;
 	reply.seq = req->iss + 1;
 	reply.wnd = req->rcv_wnd >> req->rcv_wscale;
-	cftcp_ipv4_ops.reply(req->cn, &reply);
+	cftcp_wire(&reply.key)->reply(req->cn, &reply);
 }
 
 void cftcp_request_expired(struct cftcp_due *due, struct timerqueue_node *node)
@@ -220,7 +219,8 @@ static struct cftcp_request *alloc_request(struct sock *lsk,
 		return NULL;
 	}
 	atomic_inc(&cn->request_count);
-	req->entry.key = seg->key;
+	req->entry.key = *seg->key;
+	req->entry.family = lsk->sk_family;
 	req->entry.kind = CFTCP_KIND_REQUEST;
 	refcount_set(&req->refs, 1);
 	timerqueue_init(&req->due);
@@ -228,9 +228,9 @@ static struct cftcp_request *alloc_request(struct sock *lsk,
 	req->listener = lsk;
 	req->cn = cn;
 	req->irs = seg->seq;
-	req->iss = cftcp_isn(&seg->key);
+	req->iss = cftcp_isn(seg->key);
 	req->ts_recent = seg->opt.tsval;
-	req->ts_offset = cftcp_ts_offset(&seg->key);
+	req->ts_offset = cftcp_ts_offset(seg->key);
 	req->snd_wnd = seg->wnd;
 	req->snd_wscale = seg->opt.wscale;
 	req->peer_mss = seg->opt.mss;
@@ -238,11 +238,11 @@ static struct cftcp_request *alloc_request(struct sock *lsk,
 	req->sack_ok = seg->opt.sack_ok;
 	req->wscale_ok = seg->opt.wscale_ok;
 	req->sent_at = ktime_get_ns();
-	req->iif = lsk->sk_bound_dev_if;
+	req->iif = lsk->sk_bound_dev_if ?: seg->key->scope;
 	req->mark = READ_ONCE(lsk->sk_mark);
 	offer_window(req);
 	reply = reply_of(req);
-	req->mss = cftcp_ipv4_ops.reply_mss(cn, &reply);
+	req->mss = cftcp_wire(seg->key)->reply_mss(cn, &reply);
 	if (cftcp_sk(lsk)->user_mss)
 		req->mss = min(req->mss, cftcp_sk(lsk)->user_mss);
 	return req;
@@ -430,24 +430,23 @@ static void child_numbers(struct cftcp_sock *cs, const struct cftcp_request *req
 static struct sock *alloc_child(const struct cftcp_request *req)
 {
 	const struct sock *lsk = req->listener;
-	const struct cftcp_key *key = &req->entry.key;
 	struct cftcp_sock *cs;
 	struct sock *sk;
 
-	sk = sk_alloc(sock_net(lsk), lsk->sk_family, GFP_ATOMIC, &cftcp_prot,
+	sk = sk_alloc(sock_net(lsk), lsk->sk_family, GFP_ATOMIC, lsk->sk_prot,
 		      0);
 	if (!sk)
 		return NULL;
 	sock_init_data(NULL, sk);
 	cftcp_sock_init_child(sk);
 	cs = cftcp_sk(sk);
+	cs->entry.key = req->entry.key;
+	cftcp_set_wire(sk, cftcp_wire(&cs->entry.key));
 	inherit(sk, lsk);
+	sk->sk_bound_dev_if = req->iif;
 	child_numbers(cs, req);
-	cs->inet.inet_saddr = key->laddr;
-	cs->inet.inet_rcv_saddr = key->laddr;
-	cs->inet.inet_daddr = key->faddr;
-	cs->inet.inet_dport = key->fport;
-	cs->entry.key = *key;
+	cftcp_family(sk)->adopt(sk, lsk);
+	cs->inet.inet_dport = cs->entry.key.fport;
 	return sk;
 }
 
@@ -593,8 +592,8 @@ void cftcp_request_arrives(struct cftcp_request *req, struct sk_buff *skb)
 		consume_skb(skb);
 		return;
 	}
-	cftcp_segment_parse(skb, &seg);
-	trace_cftcp_segment(false, &seg.key, TCP_SYN_RECV, seg.flags, seg.seq,
+	cftcp_segment_parse(skb, &req->entry.key, &seg);
+	trace_cftcp_segment(false, seg.key, TCP_SYN_RECV, seg.flags, seg.seq,
 			    seg.ack, seg.len, seg.wnd);
 	if (request_steps(req, &seg))
 		make_child(req, skb);

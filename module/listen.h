@@ -44,7 +44,7 @@ struct sock;
  * @dead: dropped; the queue of due times may not know yet
  * @sent_at: ns, when the SYN,ACK was first sent
  * @challenge_at: ns, earliest time of the next challenge ACK
- * @iif: device that the SYN came in by, if the listener is bound to one
+ * @iif: device that the connection is bound to: the listener's, or the scope
  * @mark: routing mark
  * @rcu: frees it
  */

@@ -27,9 +27,14 @@ static int __init cftcp_init(void)
 	err = cftcp_ipv4_hook();
 	if (err)
 		goto netns;
+	err = cftcp_ipv6_hook();
+	if (err)
+		goto ipv4;
 	cftcp_sock_open();
 	return 0;
 
+ipv4:
+	cftcp_ipv4_unhook();
 netns:
 	cftcp_netns_unregister();
 sock:
@@ -48,6 +53,7 @@ time_wait:
 static void __exit cftcp_exit(void)
 {
 	cftcp_sock_shut();
+	cftcp_ipv6_unhook();
 	cftcp_ipv4_unhook();
 	cftcp_netns_unregister();
 	cftcp_sock_unregister();

@@ -82,10 +82,9 @@ int cftcp_setsockopt(struct sock *sk, int level, int optname,
 {
 	int val, err;
 
-	if (level == SOL_IP)
-		return ip_setsockopt(sk, level, optname, optval, optlen);
 	if (level != SOL_TCP && level != SOL_CFTCP)
-		return -ENOPROTOOPT;
+		return cftcp_family(sk)->setsockopt(sk, level, optname, optval,
+						    optlen);
 	if (optlen < sizeof(int))
 		return -EINVAL;
 	if (copy_from_sockptr(&val, optval, sizeof(val)))
@@ -212,8 +211,9 @@ int cftcp_getsockopt(struct sock *sk, int level, int optname,
 {
 	int val, len, err = -ENOPROTOOPT;
 
-	if (level == SOL_IP)
-		return ip_getsockopt(sk, level, optname, optval, optlen);
+	if (level != SOL_TCP && level != SOL_CFTCP)
+		return cftcp_family(sk)->getsockopt(sk, level, optname, optval,
+						    optlen);
 	if (get_user(len, optlen))
 		return -EFAULT;
 	if (len < 0)

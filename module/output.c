@@ -60,7 +60,7 @@ void cftcp_choose_syn_options(struct sock *sk, struct cftcp_syn_options *syn)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	const struct dst_entry *dst = cs->af->route(sk);
-	u32 mss = dst ? dst_metric_advmss(dst) : CFTCP_DEFAULT_MSS;
+	u32 mss = dst ? dst_metric_advmss(dst) : cs->af->default_mss;
 
 	if (cs->user_mss)
 		mss = min_t(u32, mss, cs->user_mss);
@@ -408,6 +408,7 @@ u32 cftcp_mss(struct sock *sk)
 
 	if (dst)
 		mss = min_t(u32, mss, dst_mtu(dst) - cs->af->net_header_len -
+				      cs->af->options_len(sk) -
 				      sizeof(struct tcphdr));
 	if (cs->user_mss)
 		mss = min_t(u32, mss, cs->user_mss);

@@ -23,14 +23,17 @@ static struct cftcp_port *find_port(struct cftcp_ports *ports, u16 num)
 }
 
 /* A reservation of all addresses serves for each of them. */
-static struct cftcp_port_ref *find_ref(struct cftcp_port *port, __be32 addr)
+static struct cftcp_port_ref *find_ref(struct cftcp_port *port,
+				       const struct cftcp_local *local)
 {
 	struct cftcp_port_ref *ref, *any = NULL;
 
 	hlist_for_each_entry(ref, &port->refs, node) {
-		if (ref->addr == addr)
+		if (ipv6_addr_equal(&ref->local.addr, &local->addr) &&
+		    ref->local.v6only == local->v6only)
 			return ref;
-		if (ref->addr == htonl(INADDR_ANY))
+		if (!cftcp_local_is_any(local) &&
+		    cftcp_local_covers(&ref->local, &local->addr))
 			any = ref;
 	}
 	return any;
@@ -42,8 +45,8 @@ static void use_ref(struct cftcp_port_ref *ref)
 		list_del_init(&ref->idle);
 }
 
-static struct cftcp_port_ref *share(struct cftcp_ports *ports, __be32 addr,
-				    u16 num)
+static struct cftcp_port_ref *share(struct cftcp_ports *ports,
+				    const struct cftcp_local *local, u16 num)
 {
 	struct cftcp_port_ref *ref = NULL;
 	struct cftcp_port *port;
@@ -51,7 +54,7 @@ static struct cftcp_port_ref *share(struct cftcp_ports *ports, __be32 addr,
 	spin_lock_bh(&ports->lock);
 	port = find_port(ports, num);
 	if (port)
-		ref = find_ref(port, addr);
+		ref = find_ref(port, local);
 	if (ref)
 		use_ref(ref);
 	spin_unlock_bh(&ports->lock);
@@ -91,22 +94,17 @@ static void set_reuse(struct cftcp_ports *ports, u16 num, struct socket *extra,
 static int bind_stock(struct cftcp_ports *ports, struct sock *sk, u16 num,
 		      struct socket **res)
 {
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET,
-		.sin_addr.s_addr = inet_sk(sk)->inet_rcv_saddr,
-		.sin_port = htons(num),
-	};
 	struct socket *sock;
 	int err;
 
-	err = sock_create_kern(ports->net, AF_INET, SOCK_STREAM, IPPROTO_TCP,
-			       &sock);
+	err = sock_create_kern(ports->net, sk->sk_family, SOCK_STREAM,
+			       IPPROTO_TCP, &sock);
 	if (err)
 		return err;
 	/* The address was looked at already, in the socket's VRF. */
 	ip_sock_set_freebind(sock->sk);
 	set_reuse(ports, num, sock, true);
-	err = kernel_bind(sock, (struct sockaddr *)&addr, sizeof(addr));
+	err = cftcp_family(sk)->bind_like(sock, sk, num);
 	set_reuse(ports, num, sock, false);
 	if (err)
 		sock_release(sock);
@@ -153,7 +151,7 @@ static struct cftcp_port_ref *reserve(struct cftcp_ports *ports,
 		goto free_port;
 
 	INIT_LIST_HEAD(&ref->idle);
-	ref->addr = inet_sk(sk)->inet_rcv_saddr;
+	ref->local = cftcp_local_of(sk);
 	ref->users = 1;
 	ref->chosen = chosen;
 	port->num = inet_sk(ref->reservation->sk)->inet_num;
@@ -171,20 +169,23 @@ static struct cftcp_port_ref *share_or_reserve(struct cftcp_ports *ports,
 					       struct sock *sk, u16 num,
 					       bool chosen)
 {
+	struct cftcp_local local = cftcp_local_of(sk);
 	struct cftcp_port_ref *ref = NULL;
 
 	mutex_lock(&ports->create);
 	if (num)
-		ref = share(ports, inet_sk(sk)->inet_rcv_saddr, num);
+		ref = share(ports, &local, num);
 	if (!ref)
 		ref = reserve(ports, sk, num, chosen);
 	mutex_unlock(&ports->create);
 	return ref;
 }
 
-static bool overlap(__be32 a, __be32 b)
+static bool overlap(const struct sock *a, const struct sock *b)
 {
-	return a == b || a == htonl(INADDR_ANY) || b == htonl(INADDR_ANY);
+	struct cftcp_local la = cftcp_local_of(a), lb = cftcp_local_of(b);
+
+	return cftcp_locals_overlap(&la, &lb);
 }
 
 static bool same_device(const struct sock *a, const struct sock *b)
@@ -197,7 +198,7 @@ static bool same_device(const struct sock *a, const struct sock *b)
 static bool conflict(struct cftcp_ports *ports, struct cftcp_port *port,
 		     struct sock *sk)
 {
-	__be32 addr = inet_sk(sk)->inet_rcv_saddr;
+	struct cftcp_local local = cftcp_local_of(sk);
 	struct cftcp_port_ref *ref;
 	struct cftcp_sock *other;
 
@@ -206,7 +207,7 @@ static bool conflict(struct cftcp_ports *ports, struct cftcp_port *port,
 		struct sock *sk2 = cftcp_to_sk(other);
 
 		if (sk2 == sk || !same_device(sk, sk2) ||
-		    !overlap(addr, other->inet.inet_rcv_saddr))
+		    !overlap(sk, sk2))
 			continue;
 		if (!sk->sk_reuse || !sk2->sk_reuse ||
 		    sk2->sk_state == TCP_LISTEN)
@@ -215,7 +216,7 @@ static bool conflict(struct cftcp_ports *ports, struct cftcp_port *port,
 	if (sk->sk_reuse)
 		return false;
 	hlist_for_each_entry(ref, &port->refs, node)
-		if (ref->time_waits && overlap(addr, ref->addr))
+		if (ref->time_waits && cftcp_locals_overlap(&local, &ref->local))
 			return true;
 	return false;
 }
@@ -296,7 +297,8 @@ static bool has_listener(struct cftcp_port *port)
 }
 
 static struct cftcp_port_ref *share_chosen(struct cftcp_ports *ports,
-					   __be32 addr, u16 num)
+					   const struct cftcp_local *local,
+					   u16 num)
 {
 	struct cftcp_port_ref *ref = NULL;
 	struct cftcp_port *port;
@@ -304,7 +306,7 @@ static struct cftcp_port_ref *share_chosen(struct cftcp_ports *ports,
 	spin_lock_bh(&ports->lock);
 	port = find_port(ports, num);
 	if (port && !has_listener(port))
-		ref = find_ref(port, addr);
+		ref = find_ref(port, local);
 	if (ref && !ref->chosen)
 		ref = NULL;
 	if (ref)
@@ -317,6 +319,7 @@ static struct cftcp_port_ref *share_chosen(struct cftcp_ports *ports,
 static int connect_shared(struct sock *sk)
 {
 	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_local local = cftcp_local_of(sk);
 	int low, high, span, start;
 
 	inet_get_local_port_range(sock_net(sk), &low, &high);
@@ -328,7 +331,7 @@ static int connect_shared(struct sock *sk)
 
 		if (!test_bit(num, ports->used))
 			continue;
-		ref = share_chosen(ports, inet_sk(sk)->inet_rcv_saddr, num);
+		ref = share_chosen(ports, &local, num);
 		if (ref && !connect_from(sk, ref))
 			return 0;
 		cond_resched();
@@ -363,9 +366,7 @@ int cftcp_port_may_listen(struct sock *sk)
 		struct sock *sk2 = cftcp_to_sk(other);
 
 		if (sk2 != sk && sk2->sk_state == TCP_LISTEN &&
-		    same_device(sk, sk2) &&
-		    overlap(inet_sk(sk)->inet_rcv_saddr,
-			    other->inet.inet_rcv_saddr))
+		    same_device(sk, sk2) && overlap(sk, sk2))
 			err = -EADDRINUSE;
 	}
 	/* Inside of the lock, so that the next one to ask sees it. */

@@ -12,6 +12,8 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
+#include "af.h"
+
 struct cftcp_net;
 struct cftcp_key;
 struct sock;
@@ -63,7 +65,7 @@ struct cftcp_port {
  * @node: link in cftcp_port.refs
  * @idle: link in cftcp_ports.idle while nobody uses it
  * @port: the port
- * @addr: the address, INADDR_ANY for all
+ * @local: the address
  * @users: sockets, requests and TIME-WAIT records that hold it
  * @time_waits: how many of @users are TIME-WAIT records
  * @chosen: by connect(), not by bind(): other connections may share it
@@ -73,7 +75,7 @@ struct cftcp_port_ref {
 	struct hlist_node node;
 	struct list_head idle;
 	struct cftcp_port *port;
-	__be32 addr;
+	struct cftcp_local local;
 	unsigned int users;
 	unsigned int time_waits;
 	bool chosen;

@@ -120,12 +120,21 @@ static unsigned long ticks_until(u64 at_ns)
 	return at_ns > now ? ticks(at_ns - now) : 0;
 }
 
-static void show_key(struct seq_file *seq, const struct cftcp_key *key,
-		     int state)
+static void show_address(struct seq_file *seq, const struct in6_addr *addr,
+			 __be16 port, u8 family)
 {
-	seq_printf(seq, "%4lld: %08X:%04X %08X:%04X %02X", seq->index - 1,
-		   (__force u32)key->laddr, ntohs(key->lport),
-		   (__force u32)key->faddr, ntohs(key->fport), state);
+	for (int i = family == AF_INET ? 3 : 0; i < 4; i++)
+		seq_printf(seq, "%08X", (__force u32)addr->s6_addr32[i]);
+	seq_printf(seq, ":%04X ", ntohs(port));
+}
+
+static void show_key(struct seq_file *seq, const struct cftcp_key *key,
+		     u8 family, int state)
+{
+	seq_printf(seq, "%4lld: ", seq->index - 1);
+	show_address(seq, &key->laddr, key->lport, family);
+	show_address(seq, &key->faddr, key->fport, family);
+	seq_printf(seq, "%02X", state);
 }
 
 static int timer_of(const struct sock *sk, u64 *at)
@@ -158,7 +167,7 @@ static void show_sock(struct seq_file *seq, struct sock *sk)
 	int timer = timer_of(sk, &at);
 
 	if (state == TCP_LISTEN) {
-		key = (struct cftcp_key) { .laddr = cs->inet.inet_rcv_saddr,
+		key = (struct cftcp_key) { .laddr = cftcp_local_of(sk).addr,
 					   .lport = cs->inet.inet_sport };
 		rx = READ_ONCE(cs->listen.accepts);
 	} else {
@@ -166,7 +175,7 @@ static void show_sock(struct seq_file *seq, struct sock *sk)
 		rx = max_t(int, cftcp_unread(cs), 0);
 		tx = cs->write_seq - cs->snd_una;
 	}
-	show_key(seq, &key, state);
+	show_key(seq, &key, cs->entry.family, state);
 	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5u %8d %lu %d %pK %lu %lu %u %u %d",
 		   tx, rx, timer, timer ? ticks_until(at) : 0UL,
 		   cs->backoff,
@@ -178,7 +187,7 @@ static void show_sock(struct seq_file *seq, struct sock *sk)
 
 static void show_request(struct seq_file *seq, struct cftcp_request *req)
 {
-	show_key(seq, &req->entry.key, TCP_SYN_RECV);
+	show_key(seq, &req->entry.key, req->entry.family, TCP_SYN_RECV);
 	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5u %8d %d %d %pK",
 		   0, 0, RETRANSMIT, ticks_until(req->due.expires),
 		   req->rexmits,
@@ -189,29 +198,42 @@ static void show_request(struct seq_file *seq, struct cftcp_request *req)
 
 static void show_time_wait(struct seq_file *seq, struct cftcp_time_wait *tw)
 {
-	show_key(seq, &tw->entry.key, TCP_TIME_WAIT);
+	show_key(seq, &tw->entry.key, tw->entry.family, TCP_TIME_WAIT);
 	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5d %8d %d %d %pK",
 		   0, 0, TIME_WAIT_TIMER, ticks_until(READ_ONCE(tw->due.expires)),
 		   0, 0, 0, 0, refcount_read(&tw->refs), tw);
+}
+
+static void show_entry(struct seq_file *seq, struct cftcp_entry *entry)
+{
+	switch (entry->kind) {
+	case CFTCP_KIND_SOCK:
+		show_sock(seq, cftcp_to_sk(container_of(entry,
+							struct cftcp_sock,
+							entry)));
+		break;
+	case CFTCP_KIND_REQUEST:
+		show_request(seq, container_of(entry, struct cftcp_request,
+					       entry));
+		break;
+	case CFTCP_KIND_TIME_WAIT:
+		show_time_wait(seq, container_of(entry, struct cftcp_time_wait,
+						 entry));
+		break;
+	}
 }
 
 static int show(struct seq_file *seq, void *v)
 {
 	struct cftcp_entry *entry = v;
 
+	if (v != SEQ_START_TOKEN && entry->family != AF_INET)
+		return SEQ_SKIP;
 	seq_setwidth(seq, LINE);
 	if (v == SEQ_START_TOKEN)
 		seq_puts(seq, "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode");
-	else if (entry->kind == CFTCP_KIND_SOCK)
-		show_sock(seq, cftcp_to_sk(container_of(entry,
-							struct cftcp_sock,
-							entry)));
-	else if (entry->kind == CFTCP_KIND_REQUEST)
-		show_request(seq, container_of(entry, struct cftcp_request,
-					       entry));
 	else
-		show_time_wait(seq, container_of(entry, struct cftcp_time_wait,
-						 entry));
+		show_entry(seq, entry);
 	seq_pad(seq, '\n');
 	return 0;
 }
@@ -221,6 +243,28 @@ static const struct seq_operations connections_ops = {
 	.next	= next,
 	.stop	= stop,
 	.show	= show,
+};
+
+static int show6(struct seq_file *seq, void *v)
+{
+	struct cftcp_entry *entry = v;
+
+	if (v == SEQ_START_TOKEN) {
+		seq_puts(seq, "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n");
+		return 0;
+	}
+	if (entry->family != AF_INET6)
+		return SEQ_SKIP;
+	show_entry(seq, entry);
+	seq_putc(seq, '\n');
+	return 0;
+}
+
+static const struct seq_operations connections6_ops = {
+	.start	= start,
+	.next	= next,
+	.stop	= stop,
+	.show	= show6,
 };
 
 static const char * const counter_names[CFTCP_MIB_COUNT] = {
@@ -264,15 +308,26 @@ int cftcp_procfs_init(struct cftcp_net *cn)
 	if (!proc_create_net("cftcp", 0444, dir, &connections_ops,
 			     sizeof(struct walk)))
 		return -ENOMEM;
-	if (!proc_create_net_single("cftcp_stat", 0444, dir, show_stat, NULL)) {
-		remove_proc_entry("cftcp", dir);
-		return -ENOMEM;
-	}
+	if (IS_ENABLED(CONFIG_IPV6) &&
+	    !proc_create_net("cftcp6", 0444, dir, &connections6_ops,
+			     sizeof(struct walk)))
+		goto cftcp;
+	if (!proc_create_net_single("cftcp_stat", 0444, dir, show_stat, NULL))
+		goto cftcp6;
 	return 0;
+
+cftcp6:
+	if (IS_ENABLED(CONFIG_IPV6))
+		remove_proc_entry("cftcp6", dir);
+cftcp:
+	remove_proc_entry("cftcp", dir);
+	return -ENOMEM;
 }
 
 void cftcp_procfs_exit(struct cftcp_net *cn)
 {
 	remove_proc_entry("cftcp_stat", cn->net->proc_net);
+	if (IS_ENABLED(CONFIG_IPV6))
+		remove_proc_entry("cftcp6", cn->net->proc_net);
 	remove_proc_entry("cftcp", cn->net->proc_net);
 }

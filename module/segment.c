@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <linux/ip.h>
 #include <linux/tcp.h>
 #include <asm/unaligned.h>
 
@@ -93,16 +92,14 @@ void cftcp_segment_pull(struct sk_buff *skb)
 	cb->ack = ntohl(th->ack_seq);
 }
 
-void cftcp_segment_parse(struct sk_buff *skb, struct cftcp_segment *seg)
+void cftcp_segment_parse(struct sk_buff *skb, const struct cftcp_key *key,
+			 struct cftcp_segment *seg)
 {
 	const struct tcphdr *th = tcp_hdr(skb);
 	const struct cftcp_cb *cb = cftcp_cb(skb);
 
 	seg->skb = skb;
-	seg->key = (struct cftcp_key) {
-		.laddr = ip_hdr(skb)->daddr, .faddr = ip_hdr(skb)->saddr,
-		.lport = th->dest, .fport = th->source,
-	};
+	seg->key = key;
 	seg->seq = cb->seq;
 	seg->end_seq = cb->end_seq;
 	seg->ack = cb->ack;

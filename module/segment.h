@@ -47,7 +47,7 @@ struct cftcp_options {
  */
 struct cftcp_segment {
 	struct sk_buff *skb;
-	struct cftcp_key key;
+	const struct cftcp_key *key;
 	struct cftcp_options opt;
 	u32 seq;
 	u32 end_seq;
@@ -78,8 +78,10 @@ void cftcp_segment_pull(struct sk_buff *skb);
 /**
  * cftcp_segment_parse() - take a pulled segment apart
  * @skb: after cftcp_segment_pull()
+ * @key: its 4-tuple, as this host sees it; must last as long as @seg
  * @seg: filled in
  */
-void cftcp_segment_parse(struct sk_buff *skb, struct cftcp_segment *seg);
+void cftcp_segment_parse(struct sk_buff *skb, const struct cftcp_key *key,
+			 struct cftcp_segment *seg);
 
 #endif

@@ -10,6 +10,7 @@
 #include <net/ip.h>
 #include <net/protocol.h>
 #include <net/tcp.h>
+#include <net/transp_v6.h>
 
 #include "close.h"
 #include "input.h"
@@ -62,8 +63,9 @@ void cftcp_sock_init_fields(struct sock *sk)
 	/* A reservation's lock is taken inside of ours: own lock classes. */
 	sock_lock_init_class_and_name(sk, "slock-CFTCP", &slock_key,
 				      "sk_lock-CFTCP", &lock_key);
-	cs->af = &cftcp_ipv4_ops;
+	cftcp_set_wire(sk, cftcp_family(sk));
 	cs->entry.kind = CFTCP_KIND_SOCK;
+	cs->entry.family = sk->sk_family;
 	cs->rtx = RB_ROOT;
 	cs->ofo = RB_ROOT;
 	INIT_HLIST_NODE(&cs->port_node);
@@ -72,16 +74,15 @@ void cftcp_sock_init_fields(struct sock *sk)
 	spin_lock_init(&cs->listen.lock);
 	INIT_LIST_HEAD(&cs->listen.accept);
 	INIT_LIST_HEAD(&cs->listen.requests);
-	cs->peer_mss = CFTCP_DEFAULT_MSS;
-	cs->mss = CFTCP_DEFAULT_MSS;
-	cs->rcv_mss = CFTCP_DEFAULT_MSS;
+	cs->peer_mss = cs->af->default_mss;
+	cs->mss = cs->af->default_mss;
+	cs->rcv_mss = cs->af->default_mss;
 	cs->rto_ns = (u64)cftcp_sysctl(cn, rto_init_ms) * NSEC_PER_MSEC;
 	cftcp_timer_init(sk);
 
 	sk->sk_rcvbuf = READ_ONCE(cn->sysctl.rmem[1]);
 	sk->sk_sndbuf = READ_ONCE(cn->sysctl.wmem[1]);
 	sk->sk_write_space = write_space;
-	sk->sk_gso_type = cs->af->gso_type;
 	/* Lookups are RCU, and clones of segments count what they hold. */
 	sock_set_flag(sk, SOCK_RCU_FREE);
 	sock_set_flag(sk, SOCK_USE_WRITE_QUEUE);
@@ -111,7 +112,7 @@ void cftcp_sock_init_child(struct sock *sk)
 	sk->sk_type = SOCK_STREAM;
 	sk->sk_destruct = inet_sock_destruct;
 	sk->sk_protocol = IPPROTO_CFTCP;
-	sk->sk_backlog_rcv = cftcp_prot.backlog_rcv;
+	sk->sk_backlog_rcv = sk->sk_prot->backlog_rcv;
 	inet->uc_ttl = -1;
 	inet->mc_ttl = 1;
 	cftcp_sock_init_fields(sk);
@@ -149,12 +150,12 @@ static int connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 {
 	int err;
 
-	err = cftcp_ipv4_connect(sk, uaddr, addr_len);
+	err = cftcp_family(sk)->connect(sk, uaddr, addr_len);
 	if (err)
 		return err;
 	err = cftcp_port_connect(sk);
 	if (err) {
-		cftcp_ipv4_unconnect(sk);
+		cftcp_family(sk)->unconnect(sk);
 		return err == -EADDRINUSE ? -EADDRNOTAVAIL : err;
 	}
 	cftcp_sk(sk)->hashed = 1;
@@ -214,7 +215,7 @@ static int disconnect(struct sock *sk, int flags)
 		cftcp_abort(sk, 0);
 	}
 	forget_connection(sk);
-	cftcp_ipv4_unconnect(sk);
+	cftcp_family(sk)->unconnect(sk);
 	if (!(sk->sk_userlocks & SOCK_BINDPORT_LOCK))
 		cftcp_port_put(sk);
 	return 0;
@@ -662,7 +663,7 @@ static void release_cb(struct sock *sk)
 	if (!cs->deferred)
 		return;
 	if (test_and_clear_bit(CFTCP_DEFER_MTU, &cs->deferred))
-		cftcp_ipv4_mtu_reduced(sk);
+		cftcp_sk(sk)->af->mtu_reduced(sk);
 	if (test_and_clear_bit(CFTCP_DEFER_TIMER, &cs->deferred))
 		cftcp_timer_deferred(sk);
 }
@@ -689,7 +690,7 @@ static void undo_init(struct sock *sk)
 		cftcp_sock_uncount(sk);
 }
 
-struct proto cftcp_prot = {
+static struct proto prot = {
 	.name			= "CFTCP",
 	.owner			= THIS_MODULE,
 	.close			= cftcp_close,
@@ -747,9 +748,36 @@ static const struct proto_ops ops = {
 static struct inet_protosw protosw = {
 	.type		= SOCK_STREAM,
 	.protocol	= IPPROTO_CFTCP,
-	.prot		= &cftcp_prot,
+	.prot		= &prot,
 	.ops		= &ops,
 };
+
+/* AF_INET6: the same but for what differs in the size and in names. */
+static struct proto prot6;
+static struct proto_ops ops6;
+
+static struct inet_protosw protosw6 = {
+	.type		= SOCK_STREAM,
+	.protocol	= IPPROTO_CFTCP,
+	.prot		= &prot6,
+	.ops		= &ops6,
+};
+
+static void derive_ipv6(void)
+{
+#if IS_ENABLED(CONFIG_IPV6)
+	prot6 = prot;
+	strscpy(prot6.name, "CFTCPv6", sizeof(prot6.name));
+	prot6.obj_size = sizeof(struct cftcp6_sock);
+	CFTCP_SET_PINFO_OFFSET(prot6, struct cftcp6_sock, inet6);
+	ops6 = ops;
+	ops6.family = PF_INET6;
+	ops6.release = inet6_release;
+	ops6.bind = inet6_bind;
+	ops6.getname = inet6_getname;
+	ops6.ioctl = inet6_ioctl;
+#endif
+}
 
 static void size_memory(void)
 {
@@ -768,24 +796,43 @@ int cftcp_sock_register(void)
 	err = percpu_counter_init(&sockets_allocated, 0, GFP_KERNEL);
 	if (err)
 		return err;
-	err = proto_register(&cftcp_prot, 1);
+	derive_ipv6();
+	err = proto_register(&prot, 1);
 	if (err)
-		percpu_counter_destroy(&sockets_allocated);
+		goto counter;
+	if (IS_ENABLED(CONFIG_IPV6))
+		err = proto_register(&prot6, 1);
+	if (err)
+		goto prot;
+	return 0;
+
+prot:
+	proto_unregister(&prot);
+counter:
+	percpu_counter_destroy(&sockets_allocated);
 	return err;
 }
 
 void cftcp_sock_unregister(void)
 {
-	proto_unregister(&cftcp_prot);
+	if (IS_ENABLED(CONFIG_IPV6))
+		proto_unregister(&prot6);
+	proto_unregister(&prot);
 	percpu_counter_destroy(&sockets_allocated);
 }
 
 void cftcp_sock_open(void)
 {
 	inet_register_protosw(&protosw);
+#if IS_ENABLED(CONFIG_IPV6)
+	inet6_register_protosw(&protosw6);
+#endif
 }
 
 void cftcp_sock_shut(void)
 {
+#if IS_ENABLED(CONFIG_IPV6)
+	inet6_unregister_protosw(&protosw6);
+#endif
 	inet_unregister_protosw(&protosw);
 }

@@ -16,8 +16,6 @@
 
 /* Largest window shift of RFC 7323. */
 #define CFTCP_MAX_WSCALE	14
-/* RFC 9293 section 3.7.1: MSS where the peer named none. */
-#define CFTCP_DEFAULT_MSS	536U
 /* Least MSS that is honoured: options must fit and progress be made. */
 #define CFTCP_MIN_MSS		48U
 /* Timestamps option with its two NOPs. */
@@ -115,7 +113,7 @@ struct cftcp_listen {
  *
  * @inet: must be first
  * @entry: place in the connection table
- * @af: the address family
+ * @af: the address family that carries its segments
  * @port: reserved local port, NULL if none
  * @port_node: link in cftcp_port.owners, under cftcp_ports.lock
  * @listen_node: link in cftcp_net.listeners, under cftcp_net.listen_lock
@@ -281,7 +279,17 @@ struct cftcp_sock {
 	u64 last_rcv_at;
 };
 
-extern struct proto cftcp_prot;
+/**
+ * struct cftcp6_sock - a full socket of AF_INET6
+ * @cftcp: must be first
+ * @inet6: must be last: inet6_create() finds it by the size of the object
+ */
+struct cftcp6_sock {
+	struct cftcp_sock cftcp;
+#if IS_ENABLED(CONFIG_IPV6)
+	struct ipv6_pinfo inet6;
+#endif
+};
 
 static inline struct cftcp_sock *cftcp_sk(const struct sock *sk)
 {
@@ -357,15 +365,12 @@ static inline u32 cftcp_unread(const struct cftcp_sock *cs)
 	return cs->rcv_nxt - cs->fin_received - cs->copied_seq;
 }
 
-/** cftcp_sock_set_key() - make the table key from the socket's addresses */
-static inline void cftcp_sock_set_key(struct sock *sk)
+/** cftcp_set_wire() - segments are carried by this family; lock held */
+static inline void cftcp_set_wire(struct sock *sk,
+				  const struct cftcp_af_ops *af)
 {
-	const struct inet_sock *inet = inet_sk(sk);
-
-	cftcp_sk(sk)->entry.key = (struct cftcp_key) {
-		.laddr = inet->inet_saddr, .faddr = inet->inet_daddr,
-		.lport = inet->inet_sport, .fport = inet->inet_dport,
-	};
+	cftcp_sk(sk)->af = af;
+	sk->sk_gso_type = af->gso_type;
 }
 
 /**

@@ -87,7 +87,8 @@ static void fill(struct cftcp_time_wait *tw, struct sock *sk)
 		      65535U << cs->rcv_wscale);
 
 	*tw = (struct cftcp_time_wait) {
-		.entry = { .key = cs->entry.key, .kind = CFTCP_KIND_TIME_WAIT },
+		.entry = { .key = cs->entry.key, .family = sk->sk_family,
+			   .kind = CFTCP_KIND_TIME_WAIT },
 		.cn = cn, .port = cs->port,
 		.snd_nxt = cs->snd_nxt, .rcv_nxt = cs->rcv_nxt,
 		.rcv_wnd = wnd, .wnd_field = wnd >> cs->rcv_wscale,
@@ -167,7 +168,7 @@ static void send_ack(struct cftcp_time_wait *tw)
 		.oif = tw->oif, .priority = tw->priority,
 	};
 
-	cftcp_ipv4_ops.reply(tw->cn, &reply);
+	cftcp_wire(&reply.key)->reply(tw->cn, &reply);
 }
 
 static void send_challenge(struct cftcp_time_wait *tw)
@@ -312,10 +313,10 @@ void cftcp_time_wait_arrives(struct cftcp_time_wait *tw, struct sk_buff *skb,
 		consume_skb(skb);
 		return;
 	}
-	cftcp_segment_parse(skb, &seg);
+	cftcp_segment_parse(skb, &tw->entry.key, &seg);
 	if (seg.opt.bad)
 		cftcp_count(tw->cn, BadOptions);
-	trace_cftcp_segment(false, &seg.key, TCP_TIME_WAIT, seg.flags, seg.seq,
+	trace_cftcp_segment(false, seg.key, TCP_TIME_WAIT, seg.flags, seg.seq,
 			    seg.ack, seg.len, seg.wnd);
 	if (seg.flags & CFTCP_FLAG_RST)
 		check_rst(tw, &seg);

@@ -8,9 +8,9 @@
 
 #include <linux/tracepoint.h>
 
+#include "af.h"
 #include "compat.h"
 #include "fsm.h"
-#include "hash.h"
 
 /* A connection changes its state; event is an id of the table, or a word. */
 TRACE_EVENT(cftcp_state,
@@ -18,8 +18,8 @@ TRACE_EVENT(cftcp_state,
 		 const char *event),
 	TP_ARGS(key, oldstate, newstate, event),
 	TP_STRUCT__entry(
-		__array(u8, laddr, 4)
-		__array(u8, faddr, 4)
+		__array(u8, laddr, sizeof(struct sockaddr_in6))
+		__array(u8, faddr, sizeof(struct sockaddr_in6))
 		__field(u16, lport)
 		__field(u16, fport)
 		__field(int, oldstate)
@@ -27,15 +27,15 @@ TRACE_EVENT(cftcp_state,
 		__string(event, event)
 	),
 	TP_fast_assign(
-		memcpy(__entry->laddr, &key->laddr, 4);
-		memcpy(__entry->faddr, &key->faddr, 4);
+		cftcp_sockaddr(__entry->laddr, &key->laddr);
+		cftcp_sockaddr(__entry->faddr, &key->faddr);
 		__entry->lport = ntohs(key->lport);
 		__entry->fport = ntohs(key->fport);
 		__entry->oldstate = oldstate;
 		__entry->newstate = newstate;
 		cftcp_assign_str(event, event);
 	),
-	TP_printk("saddr=%pI4 sport=%u daddr=%pI4 dport=%u oldstate=%s newstate=%s event=%s",
+	TP_printk("saddr=%pISc sport=%u daddr=%pISc dport=%u oldstate=%s newstate=%s event=%s",
 		  __entry->laddr, __entry->lport,
 		  __entry->faddr, __entry->fport,
 		  cftcp_state_name(__entry->oldstate),
@@ -49,8 +49,8 @@ TRACE_EVENT(cftcp_segment,
 	TP_ARGS(out, key, state, flags, seq, ack, len, win),
 	TP_STRUCT__entry(
 		__field(bool, out)
-		__array(u8, laddr, 4)
-		__array(u8, faddr, 4)
+		__array(u8, laddr, sizeof(struct sockaddr_in6))
+		__array(u8, faddr, sizeof(struct sockaddr_in6))
 		__field(u16, lport)
 		__field(u16, fport)
 		__field(int, state)
@@ -62,8 +62,8 @@ TRACE_EVENT(cftcp_segment,
 	),
 	TP_fast_assign(
 		__entry->out = out;
-		memcpy(__entry->laddr, &key->laddr, 4);
-		memcpy(__entry->faddr, &key->faddr, 4);
+		cftcp_sockaddr(__entry->laddr, &key->laddr);
+		cftcp_sockaddr(__entry->faddr, &key->faddr);
 		__entry->lport = ntohs(key->lport);
 		__entry->fport = ntohs(key->fport);
 		__entry->state = state;
@@ -73,7 +73,7 @@ TRACE_EVENT(cftcp_segment,
 		__entry->len = len;
 		__entry->win = win;
 	),
-	TP_printk("dir=%s saddr=%pI4 sport=%u daddr=%pI4 dport=%u state=%s flags=%s seq=%u ack=%u len=%u win=%u",
+	TP_printk("dir=%s saddr=%pISc sport=%u daddr=%pISc dport=%u state=%s flags=%s seq=%u ack=%u len=%u win=%u",
 		  __entry->out ? "out" : "in",
 		  __entry->laddr, __entry->lport,
 		  __entry->faddr, __entry->fport,

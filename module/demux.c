@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/filter.h>
+#include <linux/tcp.h>
+
+#include "af.h"
+#include "close.h"
+#include "demux.h"
+#include "input.h"
+#include "listen.h"
+#include "netns.h"
+#include "segment.h"
+#include "sock.h"
+#include "timewait.h"
+
+/*
+ * Segments.
+ */
+
+static bool unfit(const struct cftcp_arrival *arrival, struct sk_buff *skb,
+		  const struct sock *sk)
+{
+	struct cftcp_net *cn = arrival->cn;
+
+	if (cftcp_wire(&arrival->key)->unfit(cn, skb, sk))
+		return true;
+	nf_reset_ct(skb);
+	if (sk && sk_filter_trim_cap((struct sock *)sk, skb,
+				     tcp_hdr(skb)->doff * 4)) {
+		cftcp_count_drop(cn, Filter);
+		return true;
+	}
+	return false;
+}
+
+static void to_socket(struct cftcp_net *cn, struct sock *sk,
+		      struct sk_buff *skb)
+{
+	u32 limit = READ_ONCE(sk->sk_rcvbuf) + READ_ONCE(sk->sk_sndbuf) +
+		    64 * 1024;
+
+	skb_dst_drop(skb);
+	skb->dev = NULL;
+	bh_lock_sock_nested(sk);
+	if (!sock_owned_by_user(sk)) {
+		cftcp_segment_arrives(sk, skb);
+	} else if (sk_add_backlog(sk, skb, limit)) {
+		cftcp_count_drop(cn, Backlog);
+		kfree_skb(skb);
+	}
+	bh_unlock_sock(sk);
+}
+
+/* SO_BINDTODEVICE: did it come in by the connection's device? */
+static bool on_its_device(const struct cftcp_arrival *arrival,
+			  struct cftcp_entry *entry)
+{
+	int bound = 0;
+
+	switch (entry->kind) {
+	case CFTCP_KIND_SOCK:
+		bound = READ_ONCE(container_of(entry, struct cftcp_sock,
+					       entry)->inet.sk.sk_bound_dev_if);
+		break;
+	case CFTCP_KIND_REQUEST:
+		bound = container_of(entry, struct cftcp_request, entry)->iif;
+		break;
+	case CFTCP_KIND_TIME_WAIT:
+		bound = container_of(entry, struct cftcp_time_wait, entry)->oif;
+		break;
+	}
+	return !bound || bound == arrival->dif || bound == arrival->sdif;
+}
+
+/* A connection of these addresses and this device. */
+static struct cftcp_entry *look_up(struct cftcp_arrival *arrival)
+{
+	struct cftcp_entry *entry;
+
+	cftcp_key_set_scope(&arrival->key, arrival->dif, arrival->sdif);
+	entry = cftcp_lookup(arrival->cn, &arrival->key);
+	return entry && on_its_device(arrival, entry) ? entry : NULL;
+}
+
+/* For a connection in whatever state. Returns false when it is gone. */
+static bool to_entry(struct cftcp_arrival *arrival, struct cftcp_entry *entry,
+		     struct sk_buff *skb)
+{
+	struct cftcp_net *cn = arrival->cn;
+	struct cftcp_request *req;
+	struct sock *sk, *lsk;
+
+	switch (entry->kind) {
+	case CFTCP_KIND_SOCK:
+		sk = cftcp_to_sk(container_of(entry, struct cftcp_sock, entry));
+		if (!refcount_inc_not_zero(&sk->sk_refcnt))
+			return false;
+		if (unfit(arrival, skb, sk)) {
+			kfree_skb(skb);
+		} else {
+			cftcp_segment_pull(skb);
+			to_socket(cn, sk, skb);
+		}
+		sock_put(sk);
+		return true;
+	case CFTCP_KIND_REQUEST:
+		req = container_of(entry, struct cftcp_request, entry);
+		if (unfit(arrival, skb, req->listener)) {
+			kfree_skb(skb);
+			return true;
+		}
+		cftcp_segment_pull(skb);
+		cftcp_request_arrives(req, skb);
+		return true;
+	case CFTCP_KIND_TIME_WAIT:
+		lsk = cftcp_lookup_listener(cn, &arrival->key.laddr,
+					    arrival->key.lport, arrival->dif,
+					    arrival->sdif);
+		/* A SYN may be the listener's. */
+		if (unfit(arrival, skb, tcp_hdr(skb)->syn ? lsk : NULL)) {
+			kfree_skb(skb);
+			return true;
+		}
+		cftcp_segment_pull(skb);
+		cftcp_time_wait_arrives(container_of(entry,
+						     struct cftcp_time_wait,
+						     entry), skb, lsk);
+		return true;
+	}
+	return false;
+}
+
+static void to_listener(struct cftcp_arrival *arrival, struct sock *lsk,
+			struct sk_buff *skb)
+{
+	struct cftcp_segment seg;
+
+	if (unfit(arrival, skb, lsk)) {
+		kfree_skb(skb);
+		return;
+	}
+	if (cftcp_wire(&arrival->key)->bad_source(arrival->cn, skb)) {
+		cftcp_count_drop(arrival->cn, Address);
+		kfree_skb(skb);
+		return;
+	}
+	cftcp_segment_pull(skb);
+	cftcp_segment_parse(skb, &arrival->key, &seg);
+	cftcp_listen_arrives(lsk, &seg, NULL);
+	consume_skb(skb);
+}
+
+static bool drop_short(struct cftcp_net *cn, struct sk_buff *skb, bool offset)
+{
+	if (offset)
+		cftcp_count_drop(cn, DataOffset);
+	else
+		cftcp_count_drop(cn, Short);
+	kfree_skb(skb);
+	return true;
+}
+
+bool cftcp_demux(struct sk_buff *skb, struct cftcp_arrival *arrival)
+{
+	struct cftcp_key *key = &arrival->key;
+	struct cftcp_net *cn = arrival->cn;
+	struct cftcp_entry *entry;
+	struct sock *lsk = NULL;
+	struct tcphdr *th;
+
+	entry = look_up(arrival);
+	if (!entry)
+		lsk = cftcp_lookup_listener(cn, &key->laddr, key->lport,
+					    arrival->dif, arrival->sdif);
+	if (!entry && !lsk)
+		return false;
+
+	cftcp_count(cn, InSegs);
+	if (!pskb_may_pull(skb, sizeof(*th)))
+		return drop_short(cn, skb, false);
+	th = tcp_hdr(skb);
+	if (th->doff < sizeof(*th) / 4 || !pskb_may_pull(skb, th->doff * 4))
+		return drop_short(cn, skb, true);
+	if (entry)
+		return to_entry(arrival, entry, skb);
+	to_listener(arrival, lsk, skb);
+	return true;
+}
+
+/*
+ * ICMP.
+ */
+
+static void too_big(struct sock *sk, u32 mtu)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	cs->mtu_info = mtu;
+	if (sock_owned_by_user(sk))
+		set_bit(CFTCP_DEFER_MTU, &cs->deferred);
+	else
+		cs->af->mtu_reduced(sk);
+}
+
+/* RFC 5927, RFC 5461: soft once synchronized, an end before that. */
+static void icmp_to_socket(struct sock *sk, const struct cftcp_icmp *icmp)
+{
+	/* It may have left the connection since the look-up. */
+	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN))
+		return;
+	if (icmp->mtu)
+		too_big(sk, icmp->mtu);
+	if (!icmp->err)
+		return;
+	WRITE_ONCE(sk->sk_err_soft, icmp->err);
+	if (sock_owned_by_user(sk))
+		return;
+	if (cftcp_fsm_covers(sk->sk_state)) {
+		cftcp_event(sk, CFTCP_EV_ICMP, NULL);
+	} else {
+		cftcp_count(cftcp_sock_net(sk), AttemptFails);
+		cftcp_sock_done(sk, icmp->err, "ICMP");
+	}
+}
+
+bool cftcp_demux_icmp(struct cftcp_arrival *arrival, u32 seq,
+		      const struct cftcp_icmp *icmp)
+{
+	struct cftcp_entry *entry;
+	struct cftcp_sock *cs;
+
+	entry = look_up(arrival);
+	if (!entry)
+		return false;
+	/* RFC 5927 4.1: nothing but a full socket has something to learn. */
+	if (entry->kind != CFTCP_KIND_SOCK)
+		return true;
+	cs = container_of(entry, struct cftcp_sock, entry);
+	if (!refcount_inc_not_zero(&cs->inet.sk.sk_refcnt))
+		return true;
+	bh_lock_sock(cftcp_to_sk(cs));
+	if (cftcp_between(cs->snd_una, seq, cs->snd_nxt))
+		icmp_to_socket(cftcp_to_sk(cs), icmp);
+	bh_unlock_sock(cftcp_to_sk(cs));
+	sock_put(cftcp_to_sk(cs));
+	return true;
+}

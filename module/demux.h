@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Who gets a segment, and who an ICMP message. */
+#ifndef _CFTCP_DEMUX_H
+#define _CFTCP_DEMUX_H
+
+#include <linux/types.h>
+
+#include "hash.h"
+
+struct cftcp_net;
+struct sk_buff;
+
+/**
+ * struct cftcp_arrival - a segment at the receive hook
+ * @cn: the namespace
+ * @key: its 4-tuple
+ * @dif: device that it came in by, or the VRF of that
+ * @sdif: that device, if @dif is a VRF, else 0
+ */
+struct cftcp_arrival {
+	struct cftcp_net *cn;
+	struct cftcp_key key;
+	int dif;
+	int sdif;
+};
+
+/**
+ * cftcp_demux() - hand a segment to whom it is for
+ * @skb: at its TCP header, the ports of which are linear; consumed if taken
+ * @arrival: filled in but for the scope of the key
+ *
+ * Context: softirq, under rcu_read_lock().
+ * Return: false when nobody here knows the connection: it is stock TCP's.
+ */
+bool cftcp_demux(struct sk_buff *skb, struct cftcp_arrival *arrival);
+
+/**
+ * struct cftcp_icmp - what an ICMP message says to TCP
+ * @err: errno, positive; 0 for nothing
+ * @mtu: path MTU of a packet that was too big, 0 if it is not that
+ */
+struct cftcp_icmp {
+	int err;
+	u32 mtu;
+};
+
+/**
+ * cftcp_demux_icmp() - hand an ICMP message to whom it is for
+ * @arrival: filled in but for the scope of the key, which is ours: the local
+ *	end is the source of the segment that the message quotes
+ * @seq: SEQ of that segment
+ * @icmp: what it says
+ *
+ * Context: softirq, under rcu_read_lock().
+ * Return: false when nobody here knows the connection: it is stock TCP's.
+ */
+bool cftcp_demux_icmp(struct cftcp_arrival *arrival, u32 seq,
+		      const struct cftcp_icmp *icmp);
+
+#endif
