@@ -723,26 +723,30 @@ static struct proto prot = {
 	.obj_size		= sizeof(struct cftcp_sock),
 };
 
+/* What does not look at addresses. */
+#define STREAM_OPS							\
+	.owner		= THIS_MODULE,					\
+	.connect	= inet_stream_connect,				\
+	.socketpair	= sock_no_socketpair,				\
+	.accept		= accept,					\
+	.poll		= poll,						\
+	.gettstamp	= sock_gettstamp,				\
+	.listen		= listen,					\
+	.shutdown	= inet_shutdown,				\
+	.setsockopt	= sock_common_setsockopt,			\
+	.getsockopt	= sock_common_getsockopt,			\
+	.sendmsg	= inet_sendmsg,					\
+	.recvmsg	= inet_recvmsg,					\
+	.mmap		= sock_no_mmap,					\
+	CFTCP_NO_SENDPAGE
+
 static const struct proto_ops ops = {
 	.family		= PF_INET,
-	.owner		= THIS_MODULE,
 	.release	= inet_release,
 	.bind		= inet_bind,
-	.connect	= inet_stream_connect,
-	.socketpair	= sock_no_socketpair,
-	.accept		= accept,
 	.getname	= inet_getname,
-	.poll		= poll,
 	.ioctl		= inet_ioctl,
-	.gettstamp	= sock_gettstamp,
-	.listen		= listen,
-	.shutdown	= inet_shutdown,
-	.setsockopt	= sock_common_setsockopt,
-	.getsockopt	= sock_common_getsockopt,
-	.sendmsg	= inet_sendmsg,
-	.recvmsg	= inet_recvmsg,
-	.mmap		= sock_no_mmap,
-	CFTCP_NO_SENDPAGE
+	STREAM_OPS
 };
 
 static struct inet_protosw protosw = {
@@ -752,9 +756,18 @@ static struct inet_protosw protosw = {
 	.ops		= &ops,
 };
 
-/* AF_INET6: the same but for what differs in the size and in names. */
+#if IS_ENABLED(CONFIG_IPV6)
+/* Made of @prot, for it differs in little more than its size. */
 static struct proto prot6;
-static struct proto_ops ops6;
+
+static const struct proto_ops ops6 = {
+	.family		= PF_INET6,
+	.release	= inet6_release,
+	.bind		= inet6_bind,
+	.getname	= inet6_getname,
+	.ioctl		= inet6_ioctl,
+	STREAM_OPS
+};
 
 static struct inet_protosw protosw6 = {
 	.type		= SOCK_STREAM,
@@ -763,21 +776,47 @@ static struct inet_protosw protosw6 = {
 	.ops		= &ops6,
 };
 
-static void derive_ipv6(void)
+static int register_prot6(void)
 {
-#if IS_ENABLED(CONFIG_IPV6)
 	prot6 = prot;
 	strscpy(prot6.name, "CFTCPv6", sizeof(prot6.name));
 	prot6.obj_size = sizeof(struct cftcp6_sock);
 	CFTCP_SET_PINFO_OFFSET(prot6, struct cftcp6_sock, inet6);
-	ops6 = ops;
-	ops6.family = PF_INET6;
-	ops6.release = inet6_release;
-	ops6.bind = inet6_bind;
-	ops6.getname = inet6_getname;
-	ops6.ioctl = inet6_ioctl;
-#endif
+	return proto_register(&prot6, 1);
 }
+
+static void unregister_prot6(void)
+{
+	proto_unregister(&prot6);
+}
+
+static void open6(void)
+{
+	inet6_register_protosw(&protosw6);
+}
+
+static void shut6(void)
+{
+	inet6_unregister_protosw(&protosw6);
+}
+#else
+static int register_prot6(void)
+{
+	return 0;
+}
+
+static void unregister_prot6(void)
+{
+}
+
+static void open6(void)
+{
+}
+
+static void shut6(void)
+{
+}
+#endif
 
 static void size_memory(void)
 {
@@ -796,18 +835,17 @@ int cftcp_sock_register(void)
 	err = percpu_counter_init(&sockets_allocated, 0, GFP_KERNEL);
 	if (err)
 		return err;
-	derive_ipv6();
-	err = proto_register(&prot, 1);
+	/* Before @prot is registered: what that fills in is not for both. */
+	err = register_prot6();
 	if (err)
 		goto counter;
-	if (IS_ENABLED(CONFIG_IPV6))
-		err = proto_register(&prot6, 1);
+	err = proto_register(&prot, 1);
 	if (err)
-		goto prot;
+		goto prot6;
 	return 0;
 
-prot:
-	proto_unregister(&prot);
+prot6:
+	unregister_prot6();
 counter:
 	percpu_counter_destroy(&sockets_allocated);
 	return err;
@@ -815,24 +853,19 @@ counter:
 
 void cftcp_sock_unregister(void)
 {
-	if (IS_ENABLED(CONFIG_IPV6))
-		proto_unregister(&prot6);
 	proto_unregister(&prot);
+	unregister_prot6();
 	percpu_counter_destroy(&sockets_allocated);
 }
 
 void cftcp_sock_open(void)
 {
 	inet_register_protosw(&protosw);
-#if IS_ENABLED(CONFIG_IPV6)
-	inet6_register_protosw(&protosw6);
-#endif
+	open6();
 }
 
 void cftcp_sock_shut(void)
 {
-#if IS_ENABLED(CONFIG_IPV6)
-	inet6_unregister_protosw(&protosw6);
-#endif
+	shut6();
 	inet_unregister_protosw(&protosw);
 }
