@@ -77,6 +77,8 @@ struct cftcp_syn_options {
  * @xmit: complete the checksum of a TCP segment, put the network header before
  *	it and send it; consumes it. Socket lock held. Returns 0 or what the
  *	device answered
+ * @tos: type of service or traffic class that the socket's segments have
+ * @ttl: their time to live or hop limit; -1 for the route's
  * @options_len: octets of options or extension headers that @xmit adds
  * @mtu_reduced: ICMP told a smaller path MTU (mtu_info). Socket lock held
  * @reply: build and send a segment without a socket; any context
@@ -101,6 +103,8 @@ struct cftcp_af_ops {
 	u16 default_mss;
 	struct dst_entry *(*route)(struct sock *sk);
 	int (*xmit)(struct sock *sk, struct sk_buff *skb);
+	u8 (*tos)(const struct sock *sk);
+	s16 (*ttl)(const struct sock *sk);
 	u16 (*options_len)(const struct sock *sk);
 	void (*mtu_reduced)(struct sock *sk);
 	void (*reply)(struct cftcp_net *cn, const struct cftcp_reply *reply);

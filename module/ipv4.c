@@ -399,6 +399,16 @@ static int getsockopt(struct sock *sk, int level, int optname,
 	return ip_getsockopt(sk, level, optname, optval, optlen);
 }
 
+static u8 tos(const struct sock *sk)
+{
+	return READ_ONCE(inet_sk(sk)->tos);
+}
+
+static s16 ttl(const struct sock *sk)
+{
+	return READ_ONCE(inet_sk(sk)->uc_ttl);
+}
+
 /* Without options: a header of IPv4 has none of its own here. */
 static u16 options_len(const struct sock *sk)
 {
@@ -411,6 +421,8 @@ const struct cftcp_af_ops cftcp_ipv4_ops = {
 	.default_mss	= 536,
 	.route		= route,
 	.xmit		= xmit,
+	.tos		= tos,
+	.ttl		= ttl,
 	.options_len	= options_len,
 	.mtu_reduced	= mtu_reduced,
 	.reply		= reply,

@@ -281,6 +281,16 @@ static int xmit(struct sock *sk, struct sk_buff *skb)
 	return err;
 }
 
+static u8 tos(const struct sock *sk)
+{
+	return inet6_sk(sk)->tclass;
+}
+
+static s16 ttl(const struct sock *sk)
+{
+	return inet6_sk(sk)->hop_limit;
+}
+
 static u16 options_len(const struct sock *sk)
 {
 	const struct ipv6_txoptions *opt;
@@ -501,6 +511,8 @@ const struct cftcp_af_ops cftcp_ipv6_ops = {
 	.default_mss	= 1220,
 	.route		= route,
 	.xmit		= xmit,
+	.tos		= tos,
+	.ttl		= ttl,
 	.options_len	= options_len,
 	.mtu_reduced	= mtu_reduced,
 	.reply		= reply,

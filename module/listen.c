@@ -124,13 +124,14 @@ static ktime_t next_synack(const struct cftcp_request *req)
 
 static struct cftcp_reply reply_of(const struct cftcp_request *req)
 {
+	const struct cftcp_af_ops *af = cftcp_wire(&req->entry.key);
 	const struct sock *lsk = req->listener;
 
 	return (struct cftcp_reply) {
 		.key = req->entry.key, .has_ts = req->ts_ok,
 		.tsval = cftcp_clock_ms() + req->ts_offset,
 		.tsecr = req->ts_recent, .ack = req->irs + 1,
-		.tos = inet_sk(lsk)->tos, .ttl = inet_sk(lsk)->uc_ttl,
+		.tos = af->tos(lsk), .ttl = af->ttl(lsk),
 		.mark = req->mark, .oif = req->iif,
 		.priority = lsk->sk_priority,
 	};

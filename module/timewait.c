@@ -98,7 +98,7 @@ static void fill(struct cftcp_time_wait *tw, struct sock *sk)
 		.challenge_at = jiffies,
 		.mark = READ_ONCE(sk->sk_mark), .oif = sk->sk_bound_dev_if,
 		.priority = sk->sk_priority,
-		.tos = cs->inet.tos, .ttl = cs->inet.uc_ttl,
+		.tos = cs->af->tos(sk), .ttl = cs->af->ttl(sk),
 	};
 	refcount_set(&tw->refs, 2);
 	timerqueue_init(&tw->due);
