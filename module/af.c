@@ -76,7 +76,7 @@ void cftcp_sock_set_key(struct sock *sk)
 	};
 #if IS_ENABLED(CONFIG_IPV6)
 	if (is_ipv6(sk)) {
-		key->laddr = inet6_sk(sk)->saddr;
+		key->laddr = inet_sk(sk)->pinet6->saddr;
 		key->faddr = sk->sk_v6_daddr;
 	}
 #endif

@@ -147,7 +147,7 @@ static int closing_error(struct sock *sk, u32 act, int old)
 	return 0;
 }
 
-/* In the order of CFTCP_ACTIONS. TEXT, HOLD, SOFT, DROP and the errnos of
+/* In the order of CFTCP_ACTIONS. 2MSL is left for the end; TEXT, HOLD, SOFT, DROP and the errnos of
  * calls are the caller's part.
  */
 static void act_on(struct sock *sk, u32 act, struct sk_buff *skb)
@@ -169,8 +169,6 @@ static void act_on(struct sock *sk, u32 act, struct sk_buff *skb)
 		cftcp_recovery_rto(sk);
 	if (act & CFTCP_DO_PROBE)
 		cftcp_send_probe(sk);
-	if (act & CFTCP_DO_2MSL)
-		cftcp_time_wait_enter(sk);
 	if (act & CFTCP_DO_FW2)
 		cftcp_timer_fin_wait2(sk);
 	if (act & CFTCP_DO_WAKE)
@@ -196,15 +194,22 @@ u32 cftcp_event(struct sock *sk, enum cftcp_event event, struct sk_buff *skb)
 	}
 	if (event == CFTCP_EV_RST_EXACT)
 		cftcp_count(cftcp_sock_net(sk), EstabResets);
-	/* CLOSED comes last: its actions still need the connection. */
-	if (cell.next != old && cell.next != TCP_CLOSE)
+	/* CLOSED comes last: its actions still need the connection. And to the
+	 * kernel a socket in TIME-WAIT is a mini-socket, which sends nothing.
+	 */
+	if (cell.next != old && cell.next != TCP_CLOSE &&
+	    cell.next != TCP_TIME_WAIT)
 		cftcp_sock_set_state(sk, cell.next, why);
 	act_on(sk, cell.act, skb);
-	if (cell.next == TCP_CLOSE && old != TCP_CLOSE)
+	if (cell.act & CFTCP_DO_2MSL) {
+		cftcp_sock_set_state(sk, TCP_TIME_WAIT, why);
+		cftcp_time_wait_enter(sk);
+	} else if (cell.next == TCP_CLOSE && old != TCP_CLOSE) {
 		cftcp_sock_done(sk, closing_error(sk, cell.act, old), why);
-	else if (cell.next == TCP_FIN_WAIT2 && old != TCP_FIN_WAIT2 &&
-		 sock_flag(sk, SOCK_DEAD) && cftcp_sk(sk)->linger2_ms < 0)
+	} else if (cell.next == TCP_FIN_WAIT2 && old != TCP_FIN_WAIT2 &&
+		   sock_flag(sk, SOCK_DEAD) && cftcp_sk(sk)->linger2_ms < 0) {
 		abort_linger(sk);
+	}
 	return cell.act;
 }
 

@@ -77,12 +77,12 @@ static inline void cftcp_set_inet_id(struct inet_sock *inet, u16 id)
 	static_assert(offsetofend(type, member) == sizeof(type))
 #endif
 
-/* IPV6_FLOWINFO_SEND; 6.8 made it a bit of an atomic word. */
+/* IPV6_FLOWINFO_SEND; 6.7 made it a bit of an atomic word. */
 static inline bool cftcp_sends_flowinfo(const struct sock *sk)
 {
 #if !IS_ENABLED(CONFIG_IPV6)
 	return false;
-#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
 	return inet6_test_bit(SNDFLOW, sk);
 #else
 	return inet6_sk(sk)->sndflow;
@@ -100,7 +100,7 @@ static inline void cftcp_inherit_inet(struct sock *sk, const struct sock *from)
 	to->min_ttl = inet->min_ttl;
 	to->pmtudisc = inet->pmtudisc;
 	to->cmsg_flags = inet->cmsg_flags;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
 	WRITE_ONCE(to->inet_flags, READ_ONCE(inet->inet_flags));
 #else
 	to->recverr = inet->recverr;

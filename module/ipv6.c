@@ -18,6 +18,12 @@
 #include "port.h"
 #include "sock.h"
 
+/* inet6_sk() knows none in states that stock TCP has mini-sockets for. */
+static struct ipv6_pinfo *pinfo(const struct sock *sk)
+{
+	return inet_sk(sk)->pinet6;
+}
+
 /*
  * Routes.
  */
@@ -25,7 +31,7 @@
 static struct flowi6 flow_of(struct sock *sk)
 {
 	const struct inet_sock *inet = inet_sk(sk);
-	const struct ipv6_pinfo *np = inet6_sk(sk);
+	const struct ipv6_pinfo *np = pinfo(sk);
 	struct flowi6 fl6 = {
 		.flowi6_oif = sk->sk_bound_dev_if,
 		.flowi6_mark = READ_ONCE(sk->sk_mark),
@@ -48,7 +54,7 @@ static struct dst_entry *look_up(struct sock *sk, struct flowi6 *fl6)
 	struct in6_addr *final_dst, buffer;
 	struct ipv6_txoptions *opt;
 
-	opt = rcu_dereference_protected(inet6_sk(sk)->opt,
+	opt = rcu_dereference_protected(pinfo(sk)->opt,
 					lockdep_sock_is_held(sk));
 	final_dst = fl6_update_dst(fl6, opt, &buffer);
 	return ip6_dst_lookup_flow(sock_net(sk), sk, fl6, final_dst);
@@ -56,7 +62,7 @@ static struct dst_entry *look_up(struct sock *sk, struct flowi6 *fl6)
 
 static struct dst_entry *route(struct sock *sk)
 {
-	struct dst_entry *dst = __sk_dst_check(sk, inet6_sk(sk)->dst_cookie);
+	struct dst_entry *dst = __sk_dst_check(sk, pinfo(sk)->dst_cookie);
 	struct flowi6 fl6;
 
 	cftcp_assert_held(sk);
@@ -85,7 +91,7 @@ static void unconnect(struct sock *sk)
 	if (!(sk->sk_userlocks & SOCK_BINDADDR_LOCK)) {
 		inet->inet_saddr = 0;
 		inet->inet_rcv_saddr = 0;
-		inet6_sk(sk)->saddr = in6addr_any;
+		pinfo(sk)->saddr = in6addr_any;
 		sk->sk_v6_rcv_saddr = in6addr_any;
 	}
 	sk_dst_reset(sk);
@@ -105,14 +111,14 @@ static int connect_mapped(struct sock *sk, const struct in6_addr *addr)
 	if (err)
 		return err;
 	ipv6_addr_set_v4mapped(inet->inet_daddr, &sk->sk_v6_daddr);
-	ipv6_addr_set_v4mapped(inet->inet_saddr, &inet6_sk(sk)->saddr);
+	ipv6_addr_set_v4mapped(inet->inet_saddr, &pinfo(sk)->saddr);
 	ipv6_addr_set_v4mapped(inet->inet_rcv_saddr, &sk->sk_v6_rcv_saddr);
 	return 0;
 }
 
 static int connect_native(struct sock *sk, const struct in6_addr *addr)
 {
-	struct ipv6_pinfo *np = inet6_sk(sk);
+	struct ipv6_pinfo *np = pinfo(sk);
 	struct dst_entry *dst;
 	struct flowi6 fl6;
 
@@ -148,7 +154,7 @@ static int take_flowlabel(struct sock *sk, const struct sockaddr_in6 *addr)
 	__be32 label = addr->sin6_flowinfo & IPV6_FLOWLABEL_MASK;
 	struct ip6_flowlabel *held;
 
-	inet6_sk(sk)->flow_label = 0;
+	pinfo(sk)->flow_label = 0;
 	if (!cftcp_sends_flowinfo(sk))
 		return 0;
 	if (label) {
@@ -157,7 +163,7 @@ static int take_flowlabel(struct sock *sk, const struct sockaddr_in6 *addr)
 			return -EINVAL;
 		fl6_sock_release(held);
 	}
-	inet6_sk(sk)->flow_label = addr->sin6_flowinfo & IPV6_FLOWINFO_MASK;
+	pinfo(sk)->flow_label = addr->sin6_flowinfo & IPV6_FLOWINFO_MASK;
 	return 0;
 }
 
@@ -213,7 +219,7 @@ static void adopt(struct sock *sk, const struct sock *lsk)
 	struct inet_sock *inet = inet_sk(sk);
 	struct ipv6_txoptions *opt;
 
-	copy_pinfo(np, inet6_sk(lsk));
+	copy_pinfo(np, pinfo(lsk));
 	inet->pinet6 = np;
 	sk->sk_destruct = inet6_sock_destruct;
 	sk->sk_ipv6only = lsk->sk_ipv6only;
@@ -226,7 +232,7 @@ static void adopt(struct sock *sk, const struct sock *lsk)
 		inet->inet_daddr = key->faddr.s6_addr32[3];
 	}
 	rcu_read_lock();
-	opt = rcu_dereference(inet6_sk(lsk)->opt);
+	opt = rcu_dereference(pinfo(lsk)->opt);
 	if (opt)
 		RCU_INIT_POINTER(np->opt, ipv6_dup_options(sk, opt));
 	rcu_read_unlock();
@@ -251,7 +257,7 @@ static int bind_like(struct socket *res, const struct sock *sk, u16 num)
 
 static int xmit(struct sock *sk, struct sk_buff *skb)
 {
-	const struct ipv6_pinfo *np = inet6_sk(sk);
+	const struct ipv6_pinfo *np = pinfo(sk);
 	struct dst_entry *dst;
 	struct flowi6 fl6;
 	int err;
@@ -283,12 +289,12 @@ static int xmit(struct sock *sk, struct sk_buff *skb)
 
 static u8 tos(const struct sock *sk)
 {
-	return inet6_sk(sk)->tclass;
+	return pinfo(sk)->tclass;
 }
 
 static s16 ttl(const struct sock *sk)
 {
-	return inet6_sk(sk)->hop_limit;
+	return pinfo(sk)->hop_limit;
 }
 
 static u16 options_len(const struct sock *sk)
@@ -297,7 +303,7 @@ static u16 options_len(const struct sock *sk)
 	u16 len = 0;
 
 	rcu_read_lock();
-	opt = rcu_dereference(inet6_sk(sk)->opt);
+	opt = rcu_dereference(pinfo(sk)->opt);
 	if (opt)
 		len = opt->opt_nflen + opt->opt_flen;
 	rcu_read_unlock();
@@ -395,7 +401,7 @@ static bool unfit(struct cftcp_net *cn, struct sk_buff *skb,
 		return true;
 	}
 	if (sk && ipv6_hdr(skb)->hop_limit <
-		  READ_ONCE(inet6_sk(sk)->min_hopcount)) {
+		  READ_ONCE(pinfo(sk)->min_hopcount)) {
 		cftcp_count_drop(cn, Filter);
 		return true;
 	}
@@ -442,7 +448,7 @@ static int receive(struct sk_buff *skb)
 
 static void mtu_reduced(struct sock *sk)
 {
-	struct dst_entry *dst = __sk_dst_check(sk, inet6_sk(sk)->dst_cookie);
+	struct dst_entry *dst = __sk_dst_check(sk, pinfo(sk)->dst_cookie);
 
 	cftcp_assert_held(sk);
 	if (dst && dst->ops->update_pmtu)
