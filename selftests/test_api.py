@@ -36,6 +36,7 @@ from socket import (
     SO_LINGER,
     SO_PROTOCOL,
     SO_RCVBUF,
+    SO_RCVLOWAT,
     SO_RCVTIMEO,
     SO_REUSEADDR,
     SO_SNDBUF,
@@ -548,7 +549,10 @@ def connect_unspec_disconnects():
     fails(errno.ENOTCONN, c.getpeername)
     lst = listener()
     c.connect(lst.getsockname())  # reusable
+    t.check(c.getsockopt(SOL_SOCKET, SO_ERROR) == 0, "SO_ERROR")
+    t.check(events(c) == "OUT" and c.send(b"x") == 1, "nothing is left over")
     b = lst.accept()[0]
+    t.check(b.recv(1) == b"x", "first octet")
     b.send(b"again")
     t.check(c.recv(10) == b"again", "data")
     t.check(raw("connect", lst.fileno(), nowhere, 16) == 0, "stop listening")
@@ -558,7 +562,70 @@ def connect_unspec_disconnects():
     t.check(state(s) == TCP_CLOSE, "SYN-SENT")
 
 
+@t.test("API")
+def filter_is_inherited():
+    """SO_ATTACH_FILTER of a listener, and its lock, are its children's."""
+    lst = listener()
+    # drops what is longer than 100 octets, TCP header included
+    code = struct.pack(
+        "HBBIHBBIHBBIHBBI", 0x80, 0, 0, 0, 0x25, 0, 1, 100, 6, 0, 0, 0, 6, 0, 0, 0xFFFF
+    )  # fmt: skip
+    buf = ctypes.create_string_buffer(code)
+    lst.setsockopt(
+        SOL_SOCKET, 26, struct.pack("HxxxxxxQ", 4, ctypes.addressof(buf))
+    )
+    lst.setsockopt(SOL_SOCKET, 44, 1)  # SO_LOCK_FILTER
+    c = sock()
+    c.connect(lst.getsockname())
+    a = lst.accept()[0]
+    c.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    c.send(b"short")
+    t.check(a.recv(10) == b"short", "what passes")
+    c.send(bytes(500))
+    fails(errno.EPERM, a.setsockopt, SOL_SOCKET, 27, 0)  # SO_DETACH_FILTER
+    timeout(a, SO_RCVTIMEO, 0.5)
+    fails(errno.EAGAIN, a.recv, 1)
+
+
 # --- send and receive --------------------------------------------------------
+
+
+@t.test("MUST-39", "API")
+def reading_opens_the_window_before_it_waits():
+    """MSG_WAITALL for more than the buffer holds does not wait for a probe."""
+    net = t.net()
+    ours, peer = t.with_peer(net, win=65535)
+    ours.setsockopt(SOL_SOCKET, SO_RCVBUF, 20000)
+    seg, sent = None, 1
+    while sent < 200000 and not (seg and seg.win == 0):
+        peer.send("A", data=bytes(1000))
+        sent += 1000
+        while seen := peer.get(0.1):
+            seg = seen
+    t.check(seg.win == 0 or seg.rel_ack < sent, "the window is not shut")
+    held = ask(ours, FIONREAD)
+    thread = blocked(ours.recv, held + 1000, MSG_WAITALL)
+    opened = peer.expect("A", timeout=1)
+    t.check(opened.win > 1000, f"{opened}")
+    peer.nxt = opened.rel_ack
+    peer.send("A", data=bytes(1000))
+    t.check(len(thread.result()) == held + 1000, "all of it")
+
+
+@t.test("API")
+def rcvlowat_above_the_buffer():
+    """poll() reports a full buffer, and not less than SO_RCVLOWAT before."""
+    c, a = pair()
+    a.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1000)
+    c.send(bytes(999))
+    t.wait_for(lambda: ask(a, FIONREAD) == 999, 5)
+    t.check(events(a) == "OUT", "999 octets")
+    c.send(b"x")
+    polls(a, "IN OUT")
+    c, a = pair()
+    a.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1 << 30)
+    fill_for_good(c)
+    polls(a, "IN OUT")
 
 
 @t.test("API")

@@ -963,6 +963,27 @@ def cork_and_more():
     t.equal(seg.len, 540, "rest")
 
 
+@t.test("MAY-16", "MUST-36", "R8961-4b")
+def cork_at_a_window_that_opens():
+    """A corked rest waits as long as a cork may, not for a backed-off probe."""
+    ours, peer = connection()
+    ours.send(b"x")
+    peer.expect("A", length=1)
+    peer.send("A", win=0)
+    ours.setsockopt(t.SOL_TCP, socket.TCP_CORK, 1)
+    ours.send(bytes(100))
+    for _ in range(5):
+        peer.expect("A", length=0, timeout=30)
+        peer.send("A", win=0)
+    before = time.time_ns()
+    peer.send("A", win=65535)
+    seg = peer.expect(length=100, timeout=30)
+    t.between((seg.time - before) / 1e6, 0, 300 * t.SLOW, "ms")
+    again = peer.expect(length=100, timeout=30)
+    t.between(gaps([seg, again])[0], 0.19, 1 * t.SLOW, "RTO")
+    peer.send("A")
+
+
 @t.test(
     "MUST-18",
     "MUST-19",

@@ -3,7 +3,7 @@
 #ifndef _UAPI_CFTCP_H
 #define _UAPI_CFTCP_H
 
-/* socket(AF_INET, SOCK_STREAM, IPPROTO_CFTCP) */
+/* socket(AF_INET or AF_INET6, SOCK_STREAM, IPPROTO_CFTCP) */
 #define IPPROTO_CFTCP	257
 
 /* Level of the options that only cftcp has. */
