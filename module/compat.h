@@ -15,6 +15,25 @@
 #include <net/net_namespace.h>
 #include <net/sock.h>
 
+/* 6.12 moved it. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#include <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>
+#endif
+
+/* 6.10 gave the accounting of protocols a header of its own. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#include <net/proto_memory.h>
+#endif
+
+/* 6.11 hands sysctl handlers a constant table. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+#define CFTCP_CTL_TABLE	const struct ctl_table
+#else
+#define CFTCP_CTL_TABLE	struct ctl_table
+#endif
+
 /* 6.13 joined hrtimer_init() and the setting of .function. */
 static inline void
 cftcp_hrtimer_setup(struct hrtimer *timer,
@@ -99,10 +118,10 @@ static inline void cftcp_inherit_inet(struct sock *sk, const struct sock *from)
 	to->uc_ttl = inet->uc_ttl;
 	to->min_ttl = inet->min_ttl;
 	to->pmtudisc = inet->pmtudisc;
-	to->cmsg_flags = inet->cmsg_flags;
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
 	WRITE_ONCE(to->inet_flags, READ_ONCE(inet->inet_flags));
 #else
+	to->cmsg_flags = inet->cmsg_flags;
 	to->recverr = inet->recverr;
 	to->freebind = inet->freebind;
 	to->transparent = inet->transparent;

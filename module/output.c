@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/tcp.h>
-#include <asm/unaligned.h>
 #include <net/dst.h>
 #include <net/tcp.h>
 
+#include "compat.h"
 #include "fsm.h"
 #include "output.h"
 #include "trace.h"

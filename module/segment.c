@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/tcp.h>
-#include <asm/unaligned.h>
 
+#include "compat.h"
 #include "segment.h"
 
 #define OPT_EOL			0

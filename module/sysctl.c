@@ -9,7 +9,7 @@
  * proc_dointvec_minmax() stores the elements of a vector one by one, so a
  * triple is read into a copy and taken over only as a whole, in order.
  */
-static int triple_handler(struct ctl_table *table, int write, void *buffer,
+static int triple_handler(CFTCP_CTL_TABLE *table, int write, void *buffer,
 			  size_t *lenp, loff_t *ppos)
 {
 	int *live = table->data, copy[3];
