@@ -147,8 +147,8 @@ static int closing_error(struct sock *sk, u32 act, int old)
 	return 0;
 }
 
-/* In the order of CFTCP_ACTIONS. 2MSL is left for the end; TEXT, HOLD, SOFT, DROP and the errnos of
- * calls are the caller's part.
+/* In the order of CFTCP_ACTIONS. 2MSL is left for the end; TEXT, HOLD, SOFT,
+ * DROP and the errnos of calls are the caller's part.
  */
 static void act_on(struct sock *sk, u32 act, struct sk_buff *skb)
 {

@@ -409,7 +409,7 @@ static s16 ttl(const struct sock *sk)
 	return READ_ONCE(inet_sk(sk)->uc_ttl);
 }
 
-/* Without options: a header of IPv4 has none of its own here. */
+/* xmit() writes none. */
 static u16 options_len(const struct sock *sk)
 {
 	return 0;
