@@ -16,7 +16,8 @@ BUILD ?= build/$(KREL)
 KBUILD_FLAGS ?=
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all module vm-module load unload setup demo check check-debug lint clean help
+.PHONY: all module vm-module load unload setup demo check check-debug lint \
+	coverage clean help
 
 all: module
 
@@ -65,6 +66,9 @@ check-debug:
 lint:
 	@scripts/lint
 
+coverage:
+	@scripts/coverage
+
 clean:
 	rm -rf build cftcp.ko
 
@@ -76,6 +80,7 @@ help:
 	@echo '                   TESTS="test_a.py test_b.sh" selects some of them'
 	@echo 'make check-debug   the same on a kernel with KASAN, lockdep and kmemleak'
 	@echo 'make lint          style, warnings, sparse, shellcheck'
+	@echo 'make coverage      every requirement with its tests'
 	@echo 'make vm-module     build for the kernel that the VM boots, into build/6.1'
 	@echo 'make setup         only install what the above need'
 	@echo 'make clean         remove what was built'

@@ -148,7 +148,7 @@ def main():
     chosen = _selected()
     if "--list" in sys.argv:
         for one in chosen:
-            print(one.name, *one.ids)
+            print(one.name, " ".join(one.ids), sep="\t")
         sys.exit(0)
     print("TAP version 13", flush=True)
     try:

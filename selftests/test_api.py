@@ -785,7 +785,7 @@ def reset_wakes_blocked_calls():
 # --- close and shutdown ------------------------------------------------------
 
 
-@t.test("L-1", "L-2", "SHLD-3", "RFC2525-17")
+@t.test("L-1", "L-2", "SHLD-3", "R2525-17")
 def unread_data_resets():
     c, a = pair()
     a.send(b"never read")

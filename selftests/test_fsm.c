@@ -5,7 +5,7 @@
  * what must hold for the table as a whole. Runs in user space, needs no module.
  *
  * Covers MUST-13, MUST-20, C-4, C-7 to C-12, C-14, C-17 to C-19, C-22, C-25 to
- * C-29, C-37 to C-43, C-47 to C-49, C-53, RFC5961-1 to RFC5961-7, SHLD-3,
+ * C-29, C-37 to C-43, C-47 to C-49, C-53, R5961-1 to R5961-7, SHLD-3,
  * SHLD-31, L-13, L-16, L-30 as far as a state and an event decide them.
  */
 #include "../module/fsm.c"

@@ -7,10 +7,6 @@ timeouts and for a fuzzer. So cftest packs its own, and is held to scapy here.
 """
 import random
 
-from scapy.layers.inet import IP, TCP
-from scapy.layers.l2 import Ether
-from scapy.packet import Raw
-
 import cftest as t
 
 FLAGS = ["", "S", "SA", "A", "PA", "FA", "R", "RA", "SF", "SR", "FSRPAUEC"]
@@ -32,6 +28,11 @@ OPTIONS = [
 
 def by_scapy(fields, names, options):
     """The same segment, by scapy."""
+    # Here: the tests can be listed where scapy is not.
+    from scapy.layers.inet import IP, TCP
+    from scapy.layers.l2 import Ether
+    from scapy.packet import Raw
+
     src, dst, sport, dport, seq, ack, data, win, urg, ttl, tos = fields
     frame = (
         Ether(src=t.GHOST_MAC, dst="02:00:00:00:00:01")

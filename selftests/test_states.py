@@ -856,7 +856,7 @@ def fin_with_third_ack():
     peer.expect("FA", seq=1, ack=2)
 
 
-@t.test("C-36", "L-20", "SYN-SENT/E1")
+@t.test("C-36", "L-20", "SYN-SENT/CLOSE")
 def close_in_syn_sent():
     """Nothing more is sent, and a late SYN,ACK gets RST."""
     peer = t.Peer(t.net())
@@ -872,7 +872,7 @@ def close_in_syn_sent():
     peer.expect("R", seq=1)
 
 
-@t.test("C-36", "MUST-10", "SYN-RECEIVED/E1")
+@t.test("C-36", "MUST-10", "SYN-RECEIVED/CLOSE")
 def close_in_syn_received():
     """Simultaneous open, then close(): a FIN after the SYN, FIN-WAIT-1."""
     peer = t.Peer(t.net())
@@ -891,7 +891,7 @@ def close_in_syn_received():
     t.net().a.wait_state(FW2, peer.dut_port, peer.port)
 
 
-@t.test("L-21", "C-36", "LISTEN/E1")
+@t.test("L-21", "C-36", "LISTEN/CLOSE")
 def close_listener():
     """Connections that nobody accepted are reset, half-open ones forgotten."""
     listener = t.net().a.listener()

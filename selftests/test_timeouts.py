@@ -194,7 +194,7 @@ def orphan(state, ms):
     conn.must_be_gone_silently()
 
 
-@t.test("L-57", "FIN-WAIT-1/E24", "FIN-WAIT-1/E23", "R6429",
+@t.test("L-57", "FIN-WAIT-1/E24", "FIN-WAIT-1/E23", "R6429-1",
         cases={"answered": True, "unanswered": False})  # fmt: skip
 def orphan_at_zero_window(answered):
     """The same when its data may not leave, even if probes are answered."""
@@ -233,7 +233,7 @@ def too_many_orphans():
 
 
 @t.test("C-31", "C-48", "MUST-18", "MUST-19", "FIN-WAIT-1/E20", "CLOSING/E20",
-        "LAST-ACK/E20", "R2525",
+        "LAST-ACK/E20", "R2525-10",
         cases={f"{s}.{how}": (s, how) for s in (FW1, CL, LA)
                for how in ("close", "shutdown")})  # fmt: skip
 def gaps_double(state, how):

@@ -111,7 +111,7 @@ def lasts_on_the_wire(msl):
     conn.peer.expect("R", seq=2)
 
 
-@t.test("MUST-13", "CFTCP_MSL")
+@t.test("MUST-13", "L-40")
 def option_is_kept():
     """CFTCP_MSL is read back; 0 means the sysctl again."""
     sock = t.net().a.sock()

@@ -260,7 +260,7 @@ def initial_sequence_numbers():
     t.check(spread > 0, "all small")
 
 
-@t.test("MUST-10", "R1122-4.2.2.8", "SYN-SENT/SYN")
+@t.test("MUST-10", "R1122-4.2.2.8", "SYN-SENT/SYN", "SYN-RECEIVED/ACK")
 def simultaneous_open():
     for flags in "A", "SA":
         net = t.net()
@@ -284,7 +284,7 @@ def simultaneous_open():
         peer.send("RA")
 
 
-@t.test("C-4", "MUST-10", "SYN-RECEIVED")
+@t.test("C-4", "MUST-10", "SYN-RECEIVED/ACK")
 def old_text_in_syn_received():
     """It is answered by an ACK, and does not open the connection."""
     net = t.net()
@@ -348,7 +348,7 @@ def syn_ack_sent_twice():
     peer.send("RA")
 
 
-@t.test("MUST-11", "SYN-RECEIVED/RST", "C-7")
+@t.test("MUST-11", "SYN-RECEIVED/RST", "SYN-RECEIVED/RST-INEXACT", "C-7")
 def reset_in_syn_received():
     net = t.net()
     listener = net.a.listener()
@@ -378,7 +378,8 @@ def reset_in_syn_received():
     refused(ours)
 
 
-@t.test("C-44", "C-45", "C-24", "R5961-4", "SYN-SENT")
+@t.test("C-44", "C-45", "C-24", "R5961-4", "SYN-SENT/ACK", "SYN-SENT/RST",
+        "SYN-SENT/RST+ACK", "SYN-SENT/FIN")  # fmt: skip
 def wrong_answers_to_a_syn():
     net = t.net()
     ours = net.a.sock()
@@ -401,7 +402,8 @@ def wrong_answers_to_a_syn():
     refused(ours)
 
 
-@t.test("C-44", "C-26", "R4987-3", "SYN-RECEIVED")
+@t.test("C-44", "C-26", "R4987-3", "SYN-RECEIVED/SYN", "SYN-RECEIVED/BAD-ACK",
+        "SYN-RECEIVED/ACK")  # fmt: skip
 def wrong_answers_to_a_syn_ack():
     net = t.net()
     listener = net.a.listener()
@@ -441,7 +443,7 @@ def syn_is_repeated():
     t.check(last >= 180 / part, f"gave up after {last} s")
 
 
-@t.test("MUST-22", "R6298-5.5", cases={"1": 1, "3": 3})
+@t.test("MUST-22", "R6298-5.4-5.6", cases={"1": 1, "3": 3})
 def syn_retries(retries):
     if t.DUT == t.STOCK:
         return  # other sysctls
@@ -455,7 +457,7 @@ def syn_retries(retries):
     doubling(gaps(capture.segments(9)), 0.3)
 
 
-@t.test("R4987-3", "SYN-RECEIVED/synack_retries")
+@t.test("R4987-3", "SYN-RECEIVED/R2")
 def syn_ack_is_repeated():
     if t.DUT == t.STOCK:
         return  # other sysctls
