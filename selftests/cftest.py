@@ -5,8 +5,14 @@ A test program is a list of functions marked with @test("C-14", "MUST-13"),
 ended by cftest.main(). Results go out as KTAP. Namespaces, sockets, sysctls and
 whatever else a test makes are given back after it by cleanup().
 
-CFTCP_PROTO  protocol under test (default 257; 6 runs a test on stock TCP)
-CFTCP_DEBUG  1: debug kernel, slow and in real time: small loads, wide limits
+CFTCP_PROTO   protocol under test (default 257; 6 runs a test on stock TCP)
+CFTCP_FAMILY  4 (default) or 6: what sockets, addresses and segments are of
+CFTCP_DEBUG   1: debug kernel, slow and in real time: small loads, wide limits
+
+Tests name no address: ANY, LOOPBACK, GHOST, net.a.address are of the family.
+What is about one family or about none says @test(..., family=4), or
+main(family=4) for a whole program, and is not in the other run's plan: --list
+prints nothing for a program without tests of CFTCP_FAMILY.
 """
 
 import collections
@@ -31,7 +37,9 @@ import traceback
 STOCK = socket.IPPROTO_TCP
 CFTCP = 257
 DUT = int(os.environ.get("CFTCP_PROTO", CFTCP))
+FAMILY = int(os.environ.get("CFTCP_FAMILY", 4))
 DEBUG = os.environ.get("CFTCP_DEBUG") == "1"
+LESS = FAMILY == 6  # loads that say nothing of a family are smaller once
 SLOW = 20 if DEBUG else 1  # factor on how long a test will wait
 
 SOL_TCP = socket.IPPROTO_TCP
@@ -39,6 +47,34 @@ SOL_CFTCP = 1257
 CFTCP_MSL = 1
 TCP_LINGER2 = 8
 TCP_USER_TIMEOUT = 18
+
+MTU = 1500  # of the devices of a Net
+if FAMILY == 6:
+    AF = socket.AF_INET6
+    ANY, LOOPBACKS = "::", ("::1", "fd7f::2", "fd7f::3", "fd7f::4")
+    ELSEWHERE, MULTICAST = "2001:db8::99", "ff0e::1"
+    IP_HEADER, DEFAULT_MSS = 40, 1220
+    IP, IP_TOS, IP_TTL, IP_MINTTL = (
+        socket.IPPROTO_IPV6,
+        socket.IPV6_TCLASS,
+        socket.IPV6_UNICAST_HOPS,
+        73,
+    )
+else:
+    AF = socket.AF_INET
+    ANY = "0.0.0.0"
+    LOOPBACKS = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
+    ELSEWHERE, MULTICAST = "192.0.2.99", "239.1.2.3"
+    IP_HEADER, DEFAULT_MSS = 20, 536
+    IP, IP_TOS, IP_TTL, IP_MINTTL = (
+        socket.IPPROTO_IP,
+        socket.IP_TOS,
+        socket.IP_TTL,
+        21,
+    )
+LOOPBACK = LOOPBACKS[0]
+MSS = MTU - IP_HEADER - 20
+PROTO_NAME = "CFTCPv6" if FAMILY == 6 else "CFTCP"  # in /proc/net/protocols
 
 STATES = {
     1: "ESTABLISHED",
@@ -67,14 +103,17 @@ class Failure(AssertionError):
     """The thing under test did not do what the test wants."""
 
 
-def test(*ids, cases=None, seconds=3000):
+def test(*ids, cases=None, seconds=3000, family=FAMILY):
     """Register a function; `cases` {name: arguments} gives one test for each.
 
     A case's arguments may be a tuple. What a case covers beyond the ids of
-    its function belongs into the case's name: that is printed too.
+    its function belongs into the case's name: that is printed too. `family` is
+    given where it matters: the test is of that family's run only.
     """
 
     def register(function):
+        if family != FAMILY:
+            return function
         if cases is None:
             _tests.append(Test(function.__name__, ids, function, (), seconds))
         for name, args in (cases or {}).items():
@@ -143,16 +182,21 @@ def _selected():
     return [t for t in _tests if not words or any(w in t.name for w in words)]
 
 
-def main():
-    """Run the tests (those whose names hold a word of argv), and exit."""
-    chosen = _selected()
+def main(family=FAMILY):
+    """Run the tests (those whose names hold a word of argv), and exit.
+
+    A `family` means that the whole program is of that family's run only."""
+    chosen = _selected() if family == FAMILY else []
     if "--list" in sys.argv:
         for one in chosen:
             print(one.name, " ".join(one.ids), sep="\t")
         sys.exit(0)
     print("TAP version 13", flush=True)
+    if not chosen:
+        print("1..0 # SKIP no such test of this family")
+        sys.exit(4)
     try:
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM, DUT).close()
+        socket.socket(AF, socket.SOCK_STREAM, DUT).close()
     except OSError as error:
         print(f"1..0 # SKIP no protocol {DUT} here, load the module: {error}")
         sys.exit(4)
@@ -284,10 +328,30 @@ def _sys(name, *args):
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
-def _ip(port_hex):
-    address, port = port_hex.split(":")
-    raw = struct.pack("=I", int(address, 16))
-    return socket.inet_ntoa(raw), int(port, 16)
+def _end(text):
+    """(address, port) of one end as /proc/net/tcp and tcp6 print it."""
+    digits, port = text.split(":")
+    words = (digits[at : at + 8] for at in range(0, len(digits), 8))
+    raw = b"".join(struct.pack("=I", int(word, 16)) for word in words)
+    return _address(raw), int(port, 16)
+
+
+def address_of(host, family=FAMILY):
+    """The address of a host of a Net."""
+    return f"fd09::{host:x}" if family == 6 else f"10.9.0.{host}"
+
+
+GHOST_HOST = 9
+GHOST, GHOST_MAC = address_of(GHOST_HOST), "02:00:00:00:00:09"
+SUBNET = "fd09::/64" if FAMILY == 6 else "10.9.0.0/24"
+# No duplicate address detection, link-local addresses, router solicitations.
+QUIET_IPV6 = {"accept_dad": 0, "addr_gen_mode": 1, "router_solicitations": 0}
+
+
+def proc_name(proto=None, family=FAMILY):
+    """What a protocol's table is called in /proc/net."""
+    stock = (DUT if proto is None else proto) == STOCK
+    return ("tcp" if stock else "cftcp") + ("6" if family == 6 else "")
 
 
 Row = collections.namedtuple(
@@ -302,8 +366,8 @@ def _row(line):
     txq, rxq = (int(x, 16) for x in word[4].split(":"))
     timer, expires = (int(x, 16) for x in word[5].split(":"))
     return Row(
-        *_ip(word[1]),
-        *_ip(word[2]),
+        *_end(word[1]),
+        *_end(word[2]),
         STATES[int(word[3], 16)],
         txq,
         rxq,
@@ -317,19 +381,28 @@ def _row(line):
 
 
 class Namespace:
-    """A network namespace of this process; gone when nothing uses it."""
+    """A network namespace of this process; gone when nothing uses it.
 
-    def __init__(self, name, address=None, device=None, mac=None):
-        self.name, self.address = name, address
+    IPv6 is silent in it, with no address of its own making, and off in a run
+    of IPv4. In one of IPv6 there is an IPv4 address besides, address4."""
+
+    def __init__(self, name, host=None, device=None, mac=None):
+        self.name, self.host = name, host
+        if host:
+            self.address = address_of(host)
+            self.address4 = address_of(host, 4)
         self.device, self.mac = device, mac
         own = os.open(OWN_NET, os.O_RDONLY)
         _sys("unshare", CLONE_NEWNET)
         self.fd = os.open(OWN_NET, os.O_RDONLY)
         _sys("setns", own, CLONE_NEWNET)
         os.close(own)
-        self.run("ip link set lo up")
         with self.inside(), contextlib.suppress(OSError):
-            _write("/proc/sys/net/ipv6/conf/all/disable_ipv6", 1)
+            conf = "/proc/sys/net/ipv6/conf/"
+            _write(conf + "all/disable_ipv6", int(FAMILY != 6 or not host))
+            for name, value in QUIET_IPV6.items():
+                _write(f"{conf}default/{name}", value)
+        self.batch("link set lo up", *(_more_loopbacks() if host else ()))
 
     @contextlib.contextmanager
     def inside(self):
@@ -357,17 +430,15 @@ class Namespace:
     def batch(self, *lines):
         self.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n")
 
-    def sock(self, proto=None, timeout=20, kind=socket.SOCK_STREAM):
+    def sock(self, proto=None, timeout=20, kind=socket.SOCK_STREAM, family=AF):
         """A socket in here: cftcp's, or the protocol's that is given."""
         with self.inside():
-            made = socket.socket(
-                socket.AF_INET, kind, DUT if proto is None else proto
-            )
+            made = socket.socket(family, kind, DUT if proto is None else proto)
         made.settimeout(timeout and timeout * SLOW)
         cleanup(made.close)
         return made
 
-    def listener(self, proto=None, port=0, backlog=128, address="0.0.0.0"):
+    def listener(self, proto=None, port=0, backlog=128, address=ANY):
         made = self.sock(proto)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((address, port))
@@ -403,9 +474,8 @@ class Namespace:
             return file.read()
 
     def table(self, proto=None):
-        """The rows of /proc/net/cftcp or /proc/net/tcp."""
-        stock = (DUT if proto is None else proto) == STOCK
-        lines = self.read("tcp" if stock else "cftcp").splitlines()[1:]
+        """The rows of /proc/net/cftcp or /proc/net/tcp, or of IPv6's."""
+        lines = self.read(proc_name(proto)).splitlines()[1:]
         return [_row(line) for line in lines if line.strip()]
 
     def rows(self, lport=None, rport=None, proto=None):
@@ -506,20 +576,24 @@ def _no_offload(namespace, device):
                 fcntl.ioctl(any_socket, SIOCETHTOOL, request)
 
 
-GHOST, GHOST_MAC = "10.9.0.9", "02:00:00:00:00:09"
+def _more_loopbacks():
+    """IPv4 has a whole network of them already."""
+    for one in LOOPBACKS[1:] if FAMILY == 6 else ():
+        yield f"addr add {one}/128 dev lo"
 
 
 class Net:
     """Namespaces a and b, joined by a veth pair; the wire between is optional.
 
-    a 10.9.0.1 (a0) ------ b 10.9.0.2 (b0); GHOST is an address that no kernel
-    owns, a hand-made peer uses it on b0. With wire=True every frame between a
-    and b goes through a Wire, which may lose, repeat, delay and swap them.
+    a 10.9.0.1 (a0) ------ b 10.9.0.2 (b0), or fd09::1 and fd09::2; GHOST is an
+    address that no kernel owns, a hand-made peer uses it on b0. With wire=True
+    every frame between a and b goes through a Wire, which may lose, repeat,
+    delay and swap them.
     """
 
     def __init__(self, wire=False):
-        self.a = Namespace("a", "10.9.0.1", "a0", "02:00:00:00:00:01")
-        self.b = Namespace("b", "10.9.0.2", "b0", "02:00:00:00:00:02")
+        self.a = Namespace("a", 1, "a0", "02:00:00:00:00:01")
+        self.b = Namespace("b", 2, "b0", "02:00:00:00:00:02")
         self.wire = None
         if wire:
             middle = Namespace("w")
@@ -534,9 +608,8 @@ class Net:
         for here, there in ((self.a, self.b), (self.b, self.a)):
             here.batch(
                 f"link set {here.device} address {here.mac} up",
-                f"addr add {here.address}/24 dev {here.device}",
-                _neighbour(there.address, there.mac, here.device),
-                _neighbour(GHOST, GHOST_MAC, here.device),
+                *_attach(here, there, 4),
+                *(_attach(here, there, 6) if FAMILY == 6 else ()),
             )
             _no_offload(here, here.device)
 
@@ -557,8 +630,14 @@ class Net:
         self.b.close()
 
 
-def _neighbour(address, mac, device):
-    return f"neigh replace {address} lladdr {mac} dev {device} nud permanent"
+def _attach(here, there, family):
+    """The ip commands that give an address and the neighbours."""
+    dev = f"dev {here.device}"
+    own, nodad = ("/24", "") if family == 4 else ("/64", "nodad")
+    yield f"addr add {address_of(here.host, family)}{own} {dev} {nodad}"
+    for host, mac in ((there.host, there.mac), (GHOST_HOST, GHOST_MAC)):
+        to = address_of(host, family)
+        yield f"neigh replace {to} lladdr {mac} {dev} nud permanent"
 
 
 _shared = {}
@@ -602,6 +681,23 @@ def checksum(data):
     return ~total & 0xFFFF
 
 
+def _raw(address):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.inet_pton(family, address)
+
+
+def _address(raw):
+    family = socket.AF_INET6 if len(raw) == 16 else socket.AF_INET
+    return socket.inet_ntop(family, raw)
+
+
+def _pseudo(src, dst, proto, length):
+    """The pseudo header of the family: of 12 or 40 octets."""
+    form = ">II" if ":" in src else ">HH"
+    rest = (length, proto) if ":" in src else (proto, length)
+    return _raw(src) + _raw(dst) + struct.pack(form, *rest)
+
+
 def opt_mss(value):
     return struct.pack(">BBH", 2, 4, value)
 
@@ -621,6 +717,8 @@ def opt_sack(*blocks):
 
 
 SACK_OK = b"\4\2"
+ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
+ETH_P = ETH_P_IPV6 if FAMILY == 6 else ETH_P_IP
 
 
 def _mac(text):
@@ -664,15 +762,29 @@ def build(
         urg,
     )
     tcp += opts + data
-    pseudo = (
-        socket.inet_aton(src)
-        + socket.inet_aton(dst)
-        + struct.pack(">HH", 6, len(tcp))
-    )
-    right = checksum(pseudo + tcp)
+    right = checksum(_pseudo(src, dst, 6, len(tcp)) + tcp)
     value = right if csum is None else csum(right) if callable(csum) else csum
     tcp = tcp[:16] + struct.pack(">H", value) + tcp[18:]
     return ip_frame(src, dst, tcp, ip_options, ttl, tos, src_mac, dst_mac)
+
+
+def _ipv4(src, dst, payload, options, ttl, tos, proto):
+    size = 20 + len(options)
+    first = 0x40 + size // 4, tos, size + len(payload), 1, 0x4000
+    head = struct.pack(">BBHHHBBH", *first, ttl, proto, 0)
+    head += _raw(src) + _raw(dst) + options
+    return head[:10] + struct.pack(">H", checksum(head)) + head[12:]
+
+
+def _ipv6(src, dst, payload, options, hops, tclass, proto):
+    more = b""
+    if options:
+        options += b"\0" * (-(2 + len(options)) % 8)
+        more = bytes((proto, (2 + len(options)) // 8 - 1)) + options
+        proto = DESTINATION_OPTIONS
+    first = 6 << 28 | tclass << 20, len(more) + len(payload)
+    head = struct.pack(">IHBB", *first, proto, hops)
+    return head + _raw(src) + _raw(dst) + more
 
 
 def ip_frame(
@@ -686,39 +798,71 @@ def ip_frame(
     dst_mac="02:00:00:00:00:01",
     proto=6,
 ):
-    """An Ethernet frame with one IPv4 packet."""
-    ip = (
-        struct.pack(
-            ">BBHHHBBH4s4s",
-            0x45 + len(ip_options) // 4,
-            tos,
-            20 + len(ip_options) + len(payload),
-            1,
-            0x4000,
-            ttl,
-            proto,
-            0,
-            socket.inet_aton(src),
-            socket.inet_aton(dst),
-        )
-        + ip_options
+    """An Ethernet frame with one IP packet, of the family of its addresses.
+
+    ip_options of IPv6 are those of a destination options header."""
+    six = ":" in src
+    header = _ipv6 if six else _ipv4
+    kind = ETH_P_IPV6 if six else ETH_P_IP
+    ip = header(src, dst, payload, ip_options, ttl, tos, proto)
+    return (
+        _mac(dst_mac) + _mac(src_mac) + struct.pack(">H", kind) + ip + payload
     )
-    ip = ip[:10] + struct.pack(">H", checksum(ip)) + ip[12:]
-    return _mac(dst_mac) + _mac(src_mac) + b"\x08\x00" + ip + payload
+
+
+PORT_UNREACHABLE, TOO_BIG = "port unreachable", "packet too big"
+ICMP = {PORT_UNREACHABLE: (3, 3), TOO_BIG: (3, 4)}
+ICMPV6 = {PORT_UNREACHABLE: (1, 4), TOO_BIG: (2, 0)}
+
+
+def icmp_frame(src, dst, what, quote, rest=0, **odd):
+    """An ICMP error of the family: its name, or (type, code), and MTU or such.
+
+    `quote` is (the beginning of) the packet that it is about."""
+    six = ":" in src
+    kind, code = (ICMPV6 if six else ICMP).get(what, what)
+    body = struct.pack(">BBHI", kind, code, 0, rest) + quote
+    proto = 58 if six else 1
+    pseudo = _pseudo(src, dst, proto, len(body)) if six else b""
+    csum = checksum(pseudo + body)
+    body = body[:2] + struct.pack(">H", csum) + body[4:]
+    return ip_frame(src, dst, body, proto=proto, **odd)
+
+
+HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS = 0, 43, 60
+EXTENSIONS = HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS
+
+
+def _tcp_at(frame):
+    """Where the TCP header of a frame begins: beyond it if there is none."""
+    kind, end = frame[12:14], len(frame)
+    if kind == b"\x08\x00" and end > 34 and frame[23] == 6:
+        return 14 + (frame[14] & 15) * 4
+    if kind != b"\x86\xdd" or end < 54:
+        return end
+    proto, at = frame[20], 54
+    while proto in EXTENSIONS and at + 8 <= end:
+        proto, at = frame[at], at + 8 * (frame[at + 1] + 1)
+    return at if proto == 6 else end
 
 
 class Segment:
     """One captured TCP segment. seq and ack are as on the wire; rel_seq and
     rel_ack count from the SYNs once the flow has seen them (see Flows)."""
 
-    def __init__(self, time_ns, frame, ip_at=14):
-        ip = frame[ip_at:]
-        size = (ip[0] & 15) * 4
+    def __init__(self, time_ns, frame):
+        ip = frame[14:]
+        size = _tcp_at(frame) - 14
         self.time, self.frame = time_ns, frame
-        self.total = struct.unpack_from(">H", ip, 2)[0]
-        self.tos, self.ttl = ip[1], ip[8]
-        self.src = socket.inet_ntoa(ip[12:16])
-        self.dst = socket.inet_ntoa(ip[16:20])
+        if ip[0] >> 4 == 4:
+            self.total = struct.unpack_from(">H", ip, 2)[0]
+            self.tos, self.ttl = ip[1], ip[8]
+            self.src, self.dst = _address(ip[12:16]), _address(ip[16:20])
+        else:
+            first, length = struct.unpack_from(">IH", ip)
+            self.total = 40 + length
+            self.tos, self.ttl = first >> 20 & 0xFF, ip[7]
+            self.src, self.dst = _address(ip[8:24]), _address(ip[24:40])
         tcp = self.tcp = ip[size : self.total]
         (
             self.sport,
@@ -749,11 +893,7 @@ class Segment:
 
     @property
     def csum_ok(self):
-        pseudo = (
-            socket.inet_aton(self.src)
-            + socket.inet_aton(self.dst)
-            + struct.pack(">HH", 6, len(self.tcp))
-        )
+        pseudo = _pseudo(self.src, self.dst, 6, len(self.tcp))
         return checksum(pseudo + self.tcp) == 0
 
     @property
@@ -842,7 +982,7 @@ def distance(number, base):
 
 SO_TIMESTAMPNS = 35
 PACKET_IGNORE_OUTGOING = 23
-ETH_P_IP, ETH_P_ALL = 0x0800, 0x0003
+ETH_P_ALL = 0x0003
 
 
 def _packet_socket(namespace, device, protocol=ETH_P_ALL):
@@ -873,7 +1013,7 @@ def _receive(packet_socket, size=65600):
 
 
 def _is_tcp(frame):
-    return len(frame) >= 54 and frame[12:14] == b"\x08\x00" and frame[23] == 6
+    return _tcp_at(frame) + 20 <= len(frame)
 
 
 class Capture:
@@ -1050,7 +1190,7 @@ class Peer:
         port=None,
         iss=1000,
         win=65535,
-        mss=1460,
+        mss=MSS,
         ts=False,
         sack=False,
         ws=None,
@@ -1064,7 +1204,7 @@ class Peer:
         self.irs, self.nxt, self.rcv = 0, 0, 0
         self.ts_now, self.ts_recent = 1000000, 0
         self.queue, self.all = [], []
-        self.socket = _packet_socket(over.b, over.b.device, ETH_P_IP)
+        self.socket = _packet_socket(over.b, over.b.device, ETH_P)
         cleanup(self.socket.close)
 
     # sending
@@ -1256,8 +1396,8 @@ def connect(
     if prepare:
         prepare(client, listener)
     same = client_ns is server_ns
-    address = "127.0.0.1" if same else server_ns.address
-    client.connect((address, listener.getsockname()[1]))
+    to = LOOPBACK if same else server_ns.address
+    client.connect((to, listener.getsockname()[1]))
     server = _accepted(listener)
     listener.close()
     return client, server
@@ -1266,6 +1406,18 @@ def connect(
 def ports(sock):
     """(local port, remote port) of a connected socket."""
     return sock.getsockname()[1], sock.getpeername()[1]
+
+
+def sockname(address, port):
+    """What getsockname() returns for an address of the family."""
+    return (address, port, 0, 0) if FAMILY == 6 else (address, port)
+
+
+def sockaddr(address, port, family=AF):
+    """The octets of it; with another family number for a wrong one."""
+    head = struct.pack("=H", family) + struct.pack(">H", port)
+    raw = _raw(address)
+    return head + (bytes(4) + raw + bytes(4) if FAMILY == 6 else raw + bytes(8))
 
 
 def linger(sock, on, seconds):

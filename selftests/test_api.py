@@ -18,9 +18,6 @@ from socket import (
     AF_INET,
     AF_INET6,
     AF_UNSPEC,
-    IP_TOS,
-    IP_TTL,
-    IPPROTO_IP,
     IPPROTO_TCP,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,
@@ -54,8 +51,6 @@ from socket import (
     TCP_MAXSEG,
     TCP_NODELAY,
     TCP_USER_TIMEOUT,
-    inet_aton,
-    inet_ntoa,
     socket,
 )
 
@@ -75,13 +70,14 @@ TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_LISTEN = 7, 8, 9, 10
 MSG_MORE = 0x8000
 SYS_futex = 202
 NOWHERE = t.GHOST  # nobody answers there
+OTHER_FAMILY = AF_INET if t.FAMILY == 6 else AF_INET6
 
 
 def sock(proto=t.DUT):
-    return socket(AF_INET, SOCK_STREAM, proto)
+    return socket(t.AF, SOCK_STREAM, proto)
 
 
-def listener(backlog=16, addr="127.0.0.1", port=0, proto=t.DUT):
+def listener(backlog=16, addr=t.LOOPBACK, port=0, proto=t.DUT):
     s = sock(proto)
     s.bind((addr, port))
     s.listen(backlog)
@@ -255,7 +251,7 @@ def stuck():
 def socket_of_a_wrong_type():
     for kind in SOCK_DGRAM, SOCK_SEQPACKET:
         try:
-            socket(AF_INET, kind, t.DUT).close()
+            socket(t.AF, kind, t.DUT).close()
             t.check(False, f"type {kind} accepted")
         except OSError as e:
             t.check(
@@ -267,44 +263,46 @@ def socket_of_a_wrong_type():
 @t.test("MUST-43")
 def bind_to_addresses():
     s = sock()
-    t.check(s.getsockname() == ("0.0.0.0", 0), "a name before bind")
-    fails(errno.EADDRNOTAVAIL, s.bind, ("192.0.2.99", 0))
-    name = struct.pack("=HH4s8x", AF_INET, 0, inet_aton("127.0.0.1"))
+    t.check(s.getsockname() == t.sockname(t.ANY, 0), "a name before bind")
+    fails(errno.EADDRNOTAVAIL, s.bind, (t.ELSEWHERE, 0))
+    name = t.sockaddr(t.LOOPBACK, 0)
     t.check(raw("bind", s.fileno(), name, 4) == -errno.EINVAL, "short address")
-    name = struct.pack("=HH4s8x", AF_INET6, 0, inet_aton("127.0.0.1"))
+    size, name = len(name), t.sockaddr(t.LOOPBACK, 0, OTHER_FAMILY)
     t.check(
-        raw("bind", s.fileno(), name, 16) == -errno.EAFNOSUPPORT, "wrong family"
+        raw("bind", s.fileno(), name, size) == -errno.EAFNOSUPPORT,
+        "wrong family",
     )
-    t.check(raw("bind", s.fileno(), None, 16) == -errno.EFAULT, "no address")
-    s.bind(("127.0.0.3", 0))
+    t.check(raw("bind", s.fileno(), None, size) == -errno.EFAULT, "no address")
+    s.bind((t.LOOPBACKS[2], 0))
     t.check(
-        s.getsockname()[0] == "127.0.0.3" and s.getsockname()[1], "bound name"
+        s.getsockname()[0] == t.LOOPBACKS[2] and s.getsockname()[1],
+        "bound name",
     )
-    fails(errno.EINVAL, s.bind, ("127.0.0.3", 0))
+    fails(errno.EINVAL, s.bind, (t.LOOPBACKS[2], 0))
     s.listen()
     c = sock()
-    c.bind(("127.0.0.2", 0))
+    c.bind((t.LOOPBACKS[1], 0))
     c.connect(s.getsockname())
     a, peer = s.accept()
     t.check(
-        peer == c.getsockname() and peer[0] == "127.0.0.2", "source address"
+        peer == c.getsockname() and peer[0] == t.LOOPBACKS[1], "source address"
     )
     t.check(
         a.getsockname() == s.getsockname() == c.getpeername(), "local address"
     )
     c2 = sock()  # a listener on one address ignores the others
-    fails(errno.ECONNREFUSED, c2.connect, ("127.0.0.1", s.getsockname()[1]))
+    fails(errno.ECONNREFUSED, c2.connect, (t.LOOPBACK, s.getsockname()[1]))
 
 
 @t.test("API")
 def bind_needs_privilege():
     def unprivileged():
         os.setresuid(65534, 65534, 65534)
-        fails(errno.EACCES, sock().bind, ("127.0.0.1", 80))
+        fails(errno.EACCES, sock().bind, (t.LOOPBACK, 80))
 
     t.check(child(unprivileged) == 0, "EACCES")
     with sock() as s:
-        s.bind(("127.0.0.1", 80))
+        s.bind((t.LOOPBACK, 80))
 
 
 @t.test("MUST-41", "MUST-42", "API")
@@ -340,7 +338,9 @@ def accept_flags():
         c = sock()
         c.connect(s.getsockname())
         polls(s, "IN")
-        name, size = ctypes.create_string_buffer(16), ctypes.c_int(16)
+        wanted = t.sockaddr(*c.getsockname()[:2])
+        name = ctypes.create_string_buffer(len(wanted))
+        size = ctypes.c_int(len(wanted))
         fd = raw("accept4", s.fileno(), name, ctypes.byref(size), flags)
         t.check(fd >= 0, f"accept4: {fd}")
         t.check(
@@ -351,12 +351,8 @@ def accept_flags():
             bool(fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC) == cloexec,
             "CLOEXEC",
         )
-        family, port, addr = struct.unpack("=H2s4s", name.raw[:8])
-        t.check(
-            (inet_ntoa(addr), int.from_bytes(port, "big")) == c.getsockname(),
-            "peer name",
-        )
-        t.check(family == AF_INET and size.value == 16, "family and size")
+        t.check(name.raw == wanted, "peer name")
+        t.check(size.value == len(wanted), "its size")
         os.close(fd)
     t.check(
         raw("accept4", s.fileno(), None, None, 1) == -errno.EINVAL,
@@ -425,7 +421,7 @@ def connect_without_blocking():
 @t.test("MUST-12", "L-31", "L-32")
 def connect_to_nobody():
     with sock() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((t.LOOPBACK, 0))
         nobody = free.getsockname()
     t.wait_for(lambda: not bound(nobody), 5, "a free port")
     s = sock()
@@ -447,7 +443,7 @@ def connect_to_nobody():
 
 
 def bound(name):
-    with socket(AF_INET, SOCK_STREAM) as s:
+    with socket(t.AF, SOCK_STREAM) as s:
         try:
             s.bind(name)
         except OSError:
@@ -457,7 +453,7 @@ def bound(name):
 @t.test("API")
 def connect_to_itself():
     s = sock()
-    s.bind(("127.0.0.1", 0))
+    s.bind((t.LOOPBACK, 0))
     s.connect(s.getsockname())
     t.check(s.getpeername() == s.getsockname(), "peer")
     s.send(b"echo")
@@ -469,23 +465,29 @@ def connect_to_itself():
 
 @t.test("MUST-46", "API")
 def connect_to_bad_addresses():
-    for addr in "255.255.255.255", "224.0.0.1", "239.1.2.3", "127.255.255.255":
+    bad = {
+        4: ("255.255.255.255", "224.0.0.1", "127.255.255.255"),
+        6: ("ff01::1", "ff02::1", "ff05::1"),
+    }
+    for addr in *bad[t.FAMILY], t.MULTICAST, t.ELSEWHERE:  # no route
         fails(errno.ENETUNREACH, sock().connect, (addr, 80))
-    fails(errno.ENETUNREACH, sock().connect, ("192.0.2.1", 80))  # no route
     s = sock()
-    name = struct.pack("=HH4s8x", AF_INET, 80, inet_aton("127.0.0.1"))
+    name = t.sockaddr(t.LOOPBACK, 80)
     for size in 0, 1, 8, 15:
         t.check(
             raw("connect", s.fileno(), name, size) == -errno.EINVAL,
             f"length {size}",
         )
-    name = struct.pack("=HH4s8x", AF_INET6, 80, inet_aton("127.0.0.1"))
+    size, name = len(name), t.sockaddr(t.LOOPBACK, 80, OTHER_FAMILY)
     t.check(
-        raw("connect", s.fileno(), name, 16) == -errno.EAFNOSUPPORT, "family"
+        raw("connect", s.fileno(), name, size) == -errno.EAFNOSUPPORT, "family"
     )
-    t.check(raw("connect", s.fileno(), None, 16) == -errno.EFAULT, "no address")
     t.check(
-        s.getsockname() == ("0.0.0.0", 0) and state(s) == TCP_CLOSE, "changed"
+        raw("connect", s.fileno(), None, size) == -errno.EFAULT, "no address"
+    )
+    t.check(
+        s.getsockname() == t.sockname(t.ANY, 0) and state(s) == TCP_CLOSE,
+        "changed",
     )
     lst = listener()
     s.connect(lst.getsockname())
@@ -495,10 +497,10 @@ def connect_to_bad_addresses():
 def connect_interrupted():
     s = sock()
     with interrupted() as sig:
-        name = struct.pack(
-            "!2sH4s8x", struct.pack("=H", AF_INET), 9, inet_aton(NOWHERE)
+        name = t.sockaddr(NOWHERE, 9)
+        t.check(
+            raw("connect", s.fileno(), name, len(name)) == -errno.EINTR, "EINTR"
         )
-        t.check(raw("connect", s.fileno(), name, 16) == -errno.EINTR, "EINTR")
         t.check(sig == [1], "signal")
     t.check(state(s) == TCP_SYN_SENT, "goes on")
     fails(errno.EALREADY, raw_connect, s, NOWHERE, 9)
@@ -523,10 +525,10 @@ def connect_restarted():
     timeout(s, SO_SNDTIMEO, 0.3)
     with interrupted(restart=True) as sig:
         # with a timeout set the call is not restarted: EINTR, as signal(7) says
-        name = struct.pack(
-            "!2sH4s8x", struct.pack("=H", AF_INET), 9, inet_aton(NOWHERE)
+        name = t.sockaddr(NOWHERE, 9)
+        t.check(
+            raw("connect", s.fileno(), name, len(name)) == -errno.EINTR, "EINTR"
         )
-        t.check(raw("connect", s.fileno(), name, 16) == -errno.EINTR, "EINTR")
     t.check(sig == [1], "signal")
 
 
@@ -1013,7 +1015,7 @@ def data_outlives_the_connection():
 def poll_in_each_state():
     s = sock()
     polls(s, "OUT HUP")
-    s.bind(("127.0.0.1", 0))
+    s.bind((t.LOOPBACK, 0))
     s.listen()
     polls(s, "")
     polls(stuck(), "")
@@ -1149,17 +1151,17 @@ def socket_options():
     t.check(s.getsockopt(SOL_SOCKET, SO_ACCEPTCONN) == 0, "SO_ACCEPTCONN")
     s.listen()
     t.check(s.getsockopt(SOL_SOCKET, SO_ACCEPTCONN) == 1, "SO_ACCEPTCONN")
-    s.setsockopt(IPPROTO_IP, IP_TTL, 33)
-    s.setsockopt(IPPROTO_IP, IP_TOS, 0x20)
-    t.check(s.getsockopt(IPPROTO_IP, IP_TTL) == 33, "IP_TTL")
+    s.setsockopt(t.IP, t.IP_TTL, 33)
+    s.setsockopt(t.IP, t.IP_TOS, 0x20)
+    t.check(s.getsockopt(t.IP, t.IP_TTL) == 33, "IP_TTL")
     c = sock()
     c.connect(s.getsockname())
     a = s.accept()[0]
     for opt in SO_REUSEADDR, SO_KEEPALIVE:
         t.check(a.getsockopt(SOL_SOCKET, opt) == 1, f"{opt} inherited")
     t.check(a.getsockopt(SOL_SOCKET, SO_TYPE) == SOCK_STREAM, "SO_TYPE")
-    t.check(a.getsockopt(IPPROTO_IP, IP_TTL) == 33, "IP_TTL inherited")
-    t.check(a.getsockopt(IPPROTO_IP, IP_TOS) == 0x20, "IP_TOS inherited")
+    t.check(a.getsockopt(t.IP, t.IP_TTL) == 33, "IP_TTL inherited")
+    t.check(a.getsockopt(t.IP, t.IP_TOS) == 0x20, "IP_TOS inherited")
 
 
 @t.test("MUST-17", "MUST-21", "L-43", "L-44", "API")
@@ -1306,17 +1308,19 @@ def ioctls():
 
 @t.test("API")
 def names():
-    s = listener(addr="0.0.0.0")
+    s = listener(addr=t.ANY)
     c = sock()
     fails(errno.ENOTCONN, c.getpeername)
-    c.connect(("127.0.0.1", s.getsockname()[1]))
+    c.connect((t.LOOPBACK, s.getsockname()[1]))
     a, peer = s.accept()
     t.check(peer == c.getsockname() == a.getpeername(), "client")
     t.check(
-        c.getpeername() == a.getsockname() == ("127.0.0.1", s.getsockname()[1]),
+        c.getpeername()
+        == a.getsockname()
+        == t.sockname(t.LOOPBACK, s.getsockname()[1]),
         "server",
     )
-    t.check(s.getsockname()[0] == "0.0.0.0", "listener")
+    t.check(s.getsockname()[0] == t.ANY, "listener")
 
 
 # --- time and signals --------------------------------------------------------

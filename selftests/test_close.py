@@ -75,12 +75,22 @@ class Pair:
     def _set_rto(ns, place):
         """Of both stacks: a FIN on its long way is not sent again."""
         ns.tune(rto_min_ms=RTO_MS)
-        route = f"10.9.0.0/24 dev {ns.device} scope link src {ns.address}"
-        if place == "lo":
-            route = (
-                "local 127.0.0.1 dev lo table local scope host src 127.0.0.1"
+        rto = f"rto_min {RTO_MS}ms"
+        lo = f"local {t.LOOPBACK} dev lo table local"
+        if place == "lo" and t.FAMILY == 6:  # the kernel's own has no change
+            ns.run(f"ip route replace {lo} {rto}")
+            ns.run(f"ip route del {lo} proto kernel 2>/dev/null || true")
+        elif place == "lo":
+            own = f"proto kernel scope host src {t.LOOPBACK}"
+            ns.run(f"ip route change {lo} {own} {rto}")
+        else:
+            how = (
+                f"scope link src {ns.address}"
+                if t.FAMILY == 4
+                else "metric 256"
             )
-        ns.run(f"ip route change {route} proto kernel rto_min {RTO_MS}ms")
+            route = f"{t.SUBNET} dev {ns.device} proto kernel {how}"
+            ns.run(f"ip route change {route} {rto}")
 
     def _talk(self):
         for one, other in ((self.a, self.b), (self.b, self.a)):

@@ -6,7 +6,7 @@ import socket
 
 import cftest as t
 
-SIZE = 300_000 if t.DEBUG else 10_000_000
+SIZE = 300_000 if t.DEBUG else 2_000_000 if t.LESS else 10_000_000
 
 CASES = {
     f"{what}.{opener}-opens.against-{other}": (what, opener, proto)

@@ -6,12 +6,12 @@ import errno
 import itertools
 import os
 import socket
-import struct
 import time
 
-import cftest as t
+os.environ.setdefault("CFTCP_FAMILY", "6")
+import cftest as t  # noqa: E402
 
-A, B, GHOST = "fd09::1", "fd09::2", "fd09::9"
+A, B = t.address_of(1, 6), t.address_of(2, 6)
 ANY, ANY4, ONE, ONE4 = "::", "0.0.0.0", "::1", "127.0.0.1"
 MAPPED = "::ffff:"
 V6, V4 = socket.AF_INET6, socket.AF_INET
@@ -22,41 +22,8 @@ STACKS = {
 }
 
 
-def switch_on(ns):
-    with ns.inside():
-        for knob in ("all", "lo"):
-            t._write(f"/proc/sys/net/ipv6/conf/{knob}/disable_ipv6", 0)
-
-
-_nets = []
-
-
-def net():
-    """Namespaces as t.net() has them, with IPv6 addresses besides."""
-    if not _nets:
-        made = t.Net()
-        for ns, own, other in ((made.a, A, made.b), (made.b, B, made.a)):
-            switch_on(ns)
-            ns.run(f"ip addr add {own}/64 dev {ns.device} nodad")
-            for address, mac in (
-                (A if own == B else B, other.mac),
-                (GHOST, t.GHOST_MAC),
-            ):
-                ns.run(
-                    f"ip neigh replace {address} lladdr {mac} "
-                    f"dev {ns.device} nud permanent"
-                )
-        _nets.append(made)
-    return _nets[0]
-
-
 def sock(ns, proto=None, family=V6, v6only=None):
-    with ns.inside():
-        made = socket.socket(
-            family, socket.SOCK_STREAM, t.DUT if proto is None else proto
-        )
-    made.settimeout(20 * t.SLOW)
-    t.cleanup(made.close)
+    made = ns.sock(proto, family=family)
     if v6only is not None:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
     return made
@@ -76,25 +43,6 @@ def accept(listener):
     made.settimeout(20 * t.SLOW)
     t.cleanup(made.close)
     return made
-
-
-def rows(ns):
-    """(local, remote, state) of /proc/net/cftcp6, but for listeners."""
-    found = []
-    for line in ns.read("cftcp6").splitlines()[1:]:
-        word = line.split()
-        ends = [_address(word[1]), _address(word[2])]
-        if t.STATES[int(word[3], 16)] != "LISTEN":
-            found.append((*ends, t.STATES[int(word[3], 16)]))
-    return found
-
-
-def _address(text):
-    digits, port = text.split(":")
-    raw = b"".join(
-        struct.pack("=I", int(digits[i : i + 8], 16)) for i in range(0, 32, 8)
-    )
-    return socket.inet_ntop(V6, raw), int(port, 16)
 
 
 def exchange(client, server, size=50000):
@@ -132,11 +80,11 @@ ROADS = {
     },
 )  # fmt: skip
 def connections(client_proto, server_proto, address, to, same_host):
-    where = net()
+    where = t.net()
     server_ns = where.a if same_host else where.b
+    address4 = where.b.address4
     listener = bound(server_ns, server_proto, address, v6only=0, listen=True)
-    to = where.b.address if to is None else to
-    to = MAPPED + where.b.address if to == MAPPED else to
+    to = address4 if to is None else MAPPED + address4 if to == MAPPED else to
     client = sock(where.a, client_proto, V6 if ":" in to else V4)
     client.connect((to, listener.getsockname()[1]))
     server = accept(listener)
@@ -151,21 +99,22 @@ def connections(client_proto, server_proto, address, to, same_host):
 @t.test("C-52", "L-37", "MUST-13")
 def time_wait_of_ipv6():
     """A TIME-WAIT of its own, that answers and goes after 2 x msl."""
-    where = net()
+    where = t.net()
     msl = 100 * (10 if t.DEBUG else 1)
     where.a.tune(msl_ms=msl)
     listener = bound(where.b, t.STOCK, ANY, listen=True)
     client = sock(where.a)
     client.connect((B, listener.getsockname()[1]))
     server = accept(listener)
-    ends = (A, client.getsockname()[1]), (B, listener.getsockname()[1])
-    t.check((*ends, "ESTABLISHED") in rows(where.a), rows(where.a))
+    ends = t.ports(client)
+    row = where.a.rows(*ends)[0]
+    t.equal((row.laddr, row.raddr), (A, B), "addresses in /proc")
     client.close()
     t.equal(server.recv(1), b"")
     server.close()
     began = time.monotonic()
-    t.wait_for(lambda: (*ends, "TIME-WAIT") in rows(where.a), 2)
-    t.wait_for(lambda: ends not in [r[:2] for r in rows(where.a)], 10)
+    where.a.wait_state("TIME-WAIT", *ends, timeout=2)
+    where.a.wait_state("CLOSED", *ends, timeout=10)
     t.near((time.monotonic() - began) * 1000, 2 * msl, 0.05, 5, "ms")
 
 
@@ -195,7 +144,7 @@ BINDS = (
     },
 )  # fmt: skip
 def bind_conflicts(first, second, a, x, b, y, taken):
-    ns = net().a
+    ns = t.net().a
     for listen in False, True:
         held = bound(ns, first, a, v6only=x, listen=listen)
         port = held.getsockname()[1]
@@ -207,7 +156,7 @@ def bind_conflicts(first, second, a, x, b, y, taken):
 
 @t.test("MUST-46", "MUST-43")
 def connect_refuses():
-    where = net()
+    where = t.net()
     for to, number in (
         (("ff02::1", 80, 0, 0), errno.ENETUNREACH),
         (("fe80::1", 80), errno.EINVAL),  # which device?
@@ -217,15 +166,13 @@ def connect_refuses():
             sock(where.a).connect(to)
     only = sock(where.a, v6only=1)
     with t.fails_with(errno.ENETUNREACH):
-        only.connect((MAPPED + where.b.address, 80))
+        only.connect((MAPPED + where.b.address4, 80))
 
 
 @t.test("MUST-43")
 def link_local():
     """The same link-local address on two devices: the scope tells."""
     where = t.own_net()
-    for ns in (where.a, where.b):
-        switch_on(ns)
     where.a.batch(
         f"link add a1 type veth peer name b1 netns /proc/{os.getpid()}/fd/{where.b.fd}"
     )
@@ -260,47 +207,11 @@ def link_local():
 # --- on the wire -----------------------------------------------------------------
 
 
-class Packet:
-    """An IPv6 packet with TCP right behind its header."""
-
-    def __init__(self, frame):
-        ip = frame[14:]
-        first, length, self.next, self.hops = struct.unpack_from(">IHBB", ip)
-        self.tclass, self.label = first >> 20 & 255, first & 0xFFFFF
-        self.src, self.dst = ip[8:24], ip[24:40]
-        self.tcp = ip[40 : 40 + length]
-        (self.sport, self.dport, self.seq, self.ack) = struct.unpack_from(
-            ">HHII", self.tcp
-        )
-        size = (self.tcp[12] >> 4) * 4
-        self.flags = t.flag_letters(self.tcp[13])
-        self.opts = t._options(self.tcp[20:size])
-        self.len = length - size
-
-    @property
-    def csum_ok(self):
-        pseudo = self.src + self.dst + struct.pack(">II", len(self.tcp), 6)
-        return t.checksum(pseudo + self.tcp) == 0
-
-
-class Sniffer:
-    def __init__(self, ns):
-        self.socket = t._packet_socket(ns, ns.device, 0x86DD)
-        t.cleanup(self.socket.close)
-        self.list = []
-
-    def packets(self, port):
-        while (got := t._receive(self.socket)) is not None:
-            if got[1][12:14] == b"\x86\xdd" and got[1][20] == 6:
-                self.list.append(Packet(got[1]))
-        return [p for p in self.list if port in (p.sport, p.dport)]
-
-
 @t.test("MUST-2", "MUST-48", "MUST-49", "MUST-67", "MUST-14")
 def header_fields():
     """Checksum, MSS, traffic class and hop limit, from SYN to TIME-WAIT."""
-    where = net()
-    sniffer = Sniffer(where.b)
+    where = t.net()
+    capture = t.Capture(where.b)
     listener = bound(where.a, t.DUT, ANY, listen=True)
     for level, option, value in (
         (socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0xB8),
@@ -318,59 +229,45 @@ def header_fields():
     ours = []
 
     def closed():
-        ours[:] = [
-            p for p in sniffer.packets(listener.getsockname()[1])
-            if p.src == socket.inet_pton(V6, A)
-        ]  # fmt: skip
-        return [p.flags for p in ours][-1:] == ["A"] and any(
-            "F" in p.flags for p in ours
-        )
+        seen = capture.segments(listener.getsockname()[1])
+        ours[:] = [segment for segment in seen if segment.src == A]
+        fins = [segment for segment in ours if segment.has("F")]
+        return fins and ours[-1].is_flags("A")
 
     t.wait_for(closed, 5)
     t.equal(ours[0].opts.get("mss"), 1440, "MSS")
     for one in ours:
         t.check(one.csum_ok, f"checksum of {one.flags}")
-        t.equal((one.tclass, one.hops), (0xB8, 77), f"class, hops: {one.flags}")
+        t.equal((one.tos, one.ttl), (0xB8, 77), f"class, hops: {one.flags}")
 
 
 @t.test("MUST-16", "MUST-54")
 def packet_too_big():
     """ICMPv6 tells a smaller MTU: segments fit, and the stream goes on."""
     where = t.own_net()
-    for ns, own in ((where.a, A), (where.b, B)):
-        switch_on(ns)
-        ns.run(f"ip addr add {own}/64 dev {ns.device} nodad")
     listener = bound(where.b, t.STOCK, ANY, listen=True)
     client = sock(where.a)
     client.connect((B, listener.getsockname()[1]))
     server = accept(listener)
-    sniffer = Sniffer(where.b)
+    capture = t.Capture(where.b, port=client.getsockname()[1])
     client.sendall(bytes(1000))
     t.equal(len(t.read_exactly(server, 1000)), 1000)
-    sent = t.wait_for(
-        lambda: [p for p in sniffer.packets(client.getsockname()[1]) if p.len], 5
-    )[-1]
-    quoted = struct.pack(
-        ">IHBB16s16s", 0x60000000, 1032, 6, 64,
-        socket.inet_pton(V6, A), socket.inet_pton(V6, B),
-    ) + struct.pack(">HHII", sent.sport, sent.dport, sent.seq + 1000, sent.ack) + bytes(8)  # fmt: skip
-    icmp = struct.pack(">BBHI", 2, 0, 0, 1280) + quoted
-    src, dst = socket.inet_pton(V6, B), socket.inet_pton(V6, A)
-    csum = t.checksum(src + dst + struct.pack(">II", len(icmp), 58) + icmp)
-    icmp = icmp[:2] + struct.pack(">H", csum) + icmp[4:]
-    frame = (
-        bytes.fromhex((where.a.mac + where.b.mac).replace(":", ""))
-        + b"\x86\xdd"
-        + struct.pack(">IHBB16s16s", 0x60000000, len(icmp), 58, 64, src, dst)
-        + icmp
-    )
-    sniffer.socket.send(frame)
+    sent = capture.wait(lambda segment: segment.len)
+    quoted = t.build(
+        A, B, sent.sport, sent.dport, sent.seq + 1000, sent.ack, "A",
+        data=bytes(1000),
+    )[14 : 14 + 60]  # fmt: skip
+    frame = t.icmp_frame(
+        B, A, t.TOO_BIG, quoted, 1280,
+        src_mac=where.b.mac, dst_mac=where.a.mac,
+    )  # fmt: skip
+    capture.socket.send(frame)
     reader = t.Background(t.read_exactly, server, 20000)
     client.sendall(bytes(20000))
     t.equal(len(reader.result()), 20000, "octets")
     sizes = [
-        p.len for p in sniffer.packets(client.getsockname()[1])
-        if p.src == dst and t.distance(p.seq, sent.seq) >= 1000
+        segment.len for segment in capture.segments()
+        if segment.src == A and t.distance(segment.seq, sent.seq) >= 1000
     ]  # fmt: skip
     t.between(max(sizes), 1000, 1280 - 40 - 32, "largest segment")
 
@@ -378,7 +275,7 @@ def packet_too_big():
 @t.test("R5461-3", "MUST-54", "C-45")
 def unreachable_while_connecting():
     """ICMPv6 port unreachable ends a connect(); stock's own RST does too."""
-    where = net()
+    where = t.net()
     with t.fails_with(errno.ECONNREFUSED):
         sock(where.a).connect((B, 9))
     where.b.run("ip -6 route add unreachable fd55::/64")
@@ -393,8 +290,10 @@ def unreachable_while_connecting():
 @t.test("C-52", "L-37")
 def proc_as_tcp6():
     """Same header and columns as /proc/net/tcp6, and ss reads it."""
-    where = net()
-    ours, stock = (bound(where.a, p, ANY, listen=True) for p in (t.DUT, t.STOCK))
+    where = t.net()
+    ours, stock = (
+        bound(where.a, p, ANY, listen=True) for p in (t.DUT, t.STOCK)
+    )
     tables = [where.a.read(name).splitlines() for name in ("cftcp6", "tcp6")]
     t.equal(tables[0][0].split(), tables[1][0].split(), "header")
     for table, made in zip(tables, (ours, stock)):
@@ -408,4 +307,4 @@ def proc_as_tcp6():
     t.check(f":{ours.getsockname()[1]} " in seen, seen)
 
 
-t.main()
+t.main(family=6)

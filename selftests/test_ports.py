@@ -7,7 +7,7 @@ import socket
 
 import cftest as t
 
-ANY, ONE, TWO = "0.0.0.0", "127.0.0.1", "127.0.0.2"
+ANY, (ONE, TWO, THREE, FOUR) = t.ANY, t.LOOPBACKS
 STACKS = {
     "cftcp then stock": (t.DUT, t.STOCK),
     "stock then cftcp": (t.STOCK, t.DUT),
@@ -84,10 +84,10 @@ def more_addresses_of_a_port():
     for reuse in False, True:
         for address in ONE, ANY:
             in_use(ns, t.DUT, address, port, reuse)
-    held.append(bound(ns, t.DUT, "127.0.0.3", port))
-    held.append(bound(ns, t.DUT, "127.0.0.4", port))
+    held.append(bound(ns, t.DUT, THREE, port))
+    held.append(bound(ns, t.DUT, FOUR, port))
     for reuse in False, True:
-        in_use(ns, t.STOCK, "127.0.0.3", port, reuse)
+        in_use(ns, t.STOCK, THREE, port, reuse)
     client.send(b"still there")
     t.equal(server.recv(20), b"still there", "connection of stock TCP")
 
