@@ -235,7 +235,8 @@ def answer_to(state, flags):
     return None
 
 
-@t.test("C-6", "C-10", "C-11", "D-27", "LISTEN/SYN+FIN", cases=EACH)
+@t.test("C-6", "C-10", "C-11", "D-27", "LISTEN/SYN+RST", "LISTEN/SYN+FIN",
+        cases=EACH)  # fmt: skip
 def odd_flags(state):
     for name, flags in ODD_FLAGS.items():
         ours, peer = reach(state)

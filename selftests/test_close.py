@@ -159,7 +159,7 @@ def places(hows):
 
 
 @t.test(
-    "C-1", "C-25", "C-32", "C-38", "D-1", "MUST-2", "L-15", "L-37",
+    "C-1", "C-25", "C-32", "C-38", "D-1", "R1122-20a", "MUST-2", "L-15", "L-37",
     "ESTABLISHED/E1", "ESTABLISHED/E2", "ESTABLISHED/E6", "FIN-WAIT-1/E8",
     "FIN-WAIT-2/E6", "CLOSE-WAIT/E1", "LAST-ACK/E8", "TIME-WAIT/E21",
     cases=places(("close", "shutdown")),

@@ -246,7 +246,7 @@ def one_connection_a_4_tuple():
     t.equal(listener.accept()[0].recv(9), b"one", "data")
 
 
-@t.test("R6056-1")
+@t.test("R6056-1", "R5927-6")
 def ephemeral_ports_are_not_in_order():
     net = t.own_net()
     listener = net.b.listener(t.STOCK)

@@ -258,6 +258,7 @@ IDS = {
         "C-9",
         "R5961-2",
         "SHLD-2",
+        "R1122-12",
         "C-6",
         "L-31",
         "L-32",
@@ -268,7 +269,7 @@ IDS = {
     "E17": ("C-20", "C-22", "C-51"),
     "E18": ("D-5", "C-4", "MAY-6"),
     "E19": ("D-6", "C-12", "R5961-7"),
-    "E25": ("D-25", "MUST-56", "SHLD-25"),
+    "E25": ("D-25", "MUST-56", "SHLD-25", "R1122-39", "R5927-2"),
     "E26": ("C-11", "D-29"),
     "MUST-3": (),
 }
@@ -442,7 +443,7 @@ def data_in_order(state):
     conn.goes_on()
 
 
-@t.test("SHLD-3", "L-8", "L-18", "D-8", "R2525-16",
+@t.test("SHLD-3", "L-8", "L-9", "L-18", "D-8", "R2525-16", "R1122-13c",
         cases={f"{s}/E16.{how}{'.ack' if ack else ''}": (s, how, ack)
                for s in (FW1, FW2) for how in ("close", "rdwr")
                for ack in ((0, 1) if s == FW1 else (0,))})  # fmt: skip
@@ -536,7 +537,7 @@ def unread(state):
     return conn
 
 
-@t.test("SHLD-3", "L-1", "L-2", "D-9", "R2525-17",
+@t.test("SHLD-3", "L-1", "L-2", "D-9", "MAY-1", "R2525-17", "R1122-13c",
         cases={f"{s}/E1b.{how}": (s, how) for s in (ES, FW1, FW2, CW, CL, LA)
                for how in ("close", "linger0")})  # fmt: skip
 def close_unread(state, how):
@@ -589,7 +590,7 @@ def abort_with_data_on_the_way():
     conn.peer.expect("RA", seq=6, ack=1)
 
 
-@t.test("C-32", "L-33", "CLOSE-WAIT/E4", "CLOSE-WAIT/E18")
+@t.test("C-32", "L-33", "R1122-13b", "CLOSE-WAIT/E4", "CLOSE-WAIT/E18")
 def close_wait_sends():
     """CLOSE-WAIT is a whole sender: data, retransmission, writability."""
     conn = Conn(CW, rto=100)
@@ -772,7 +773,7 @@ def half_open():
     listener.accept()[0].close()
 
 
-@t.test("MUST-12", "C-8", "L-24", "ESTABLISHED/E12")
+@t.test("MUST-12", "R1122-13a", "C-8", "L-24", "ESTABLISHED/E12")
 def data_before_reset():
     """Queued data stays readable after a reset, then the error comes once."""
     conn = Conn(ES)

@@ -80,7 +80,7 @@ LONGER = 10 if t.DEBUG else 1  # what the debug kernel's own slowness fits in
 
 
 @t.test("MUST-13", "C-49", "TIME-WAIT/E21", "FIN-WAIT-1/E9", "FIN-WAIT-2/E6",
-        "CLOSING/E8", "D-11", "L-40",
+        "CLOSING/E8", "D-11", "L-40", "R1122-13d",
         cases={f"sysctl.{msl}.from-{e}": (None, msl, e)
                for msl in MSLS for e in ENTRIES} |
               {f"CFTCP_MSL.{msl}": (msl, 7000, "FIN-WAIT-2")
@@ -235,7 +235,8 @@ def send_syn(conn, seq, step, flags):
     conn.peer.send(flags, seq=2 + seq, opts=opts)
 
 
-@t.test("MAY-2", "SHLD-4", "D-15", "C-10", "TIME-WAIT/E11", cases=SYNS)
+@t.test("MAY-2", "SHLD-4", "D-15", "R1122-13d", "C-10", "TIME-WAIT/E11",
+        cases=SYNS)  # fmt: skip
 def syn_again(stamped, seq, step, flags, accepted):
     """When a SYN may replace a TIME-WAIT that has a listener behind it."""
     conn = Conn(listen=True, ts=stamped)

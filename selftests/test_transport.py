@@ -135,6 +135,8 @@ OFFERS = {
     "R7323-6",
     "R7323-7",
     "R2018-1",
+    "LISTEN/SYN",
+    "SYN-SENT/SYN+ACK",
     cases={
         f"{role} {name}": (role, offer)
         for role in ("passive", "active")
@@ -190,6 +192,7 @@ def odd_options_in_the_syn():
     "MUST-15",
     "MUST-16",
     "SHLD-28",
+    "R2525-18",
     cases={
         "300": (300, False, 300),
         "none": (None, False, t.DEFAULT_MSS),
@@ -424,7 +427,8 @@ def wrong_answers_to_a_syn_ack():
     net.a.wait_state("CLOSE-WAIT", peer.dut_port, peer.port)
 
 
-@t.test("MUST-22", "MUST-23", "R6298-2.1", "R2525-7", "SYN-SENT/R2")
+@t.test("MUST-22", "MUST-23", "R1122-35", "R6298-2.1", "R8961-1", "R2525-7",
+        "SYN-SENT/R2")  # fmt: skip
 def syn_is_repeated():
     if t.DUT == t.STOCK:
         return  # other sysctls
@@ -859,7 +863,7 @@ def flow_control():
     t.check(data_of(burst(peer)), "sending goes on")
 
 
-@t.test("C-13")
+@t.test("C-13", "R1122-20g")
 def old_window_updates_do_not_count():
     ours, peer = connection(win=3000)
     ours.setblocking(False)
@@ -1061,7 +1065,7 @@ def karn():
     peer.send("A")
 
 
-@t.test("R6298-2.5", "R8961-4c")
+@t.test("R6298-2.5", "R8961-4c", "L-58")
 def rto_limits():
     net = t.net()
     net.a.tune(rto_min_ms=1000, rto_max_ms=4000, user_timeout_ms=60000)
