@@ -5,8 +5,11 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KREL = $(notdir $(patsubst %/build,%,$(KDIR)))
 
-# The newest Debian 6.1 kernel that is installed: the one that the VM boots.
-VM_KREL = $(patsubst /boot/vmlinuz-%,%,$(shell ls -v /boot/vmlinuz-6.1.*-amd64 2>/dev/null | tail -n 1))
+# The kernels that virtual machines boot: this machine's, and one of setup's.
+KERNELS ?= 6.1 6.12
+export KERNELS
+
+SHELL = /bin/bash
 
 # Each kernel has a build directory of its own, made of links to the sources.
 # make BUILD=... KDIR=... module builds anywhere for any kernel.
@@ -33,10 +36,14 @@ module:
 	@$(MAKE) $(PARALLEL) -C '$(KDIR)' M='$(abspath $(BUILD))' $(KBUILD_FLAGS) modules
 	@ln -sf '$(BUILD)/cftcp.ko' cftcp.ko
 
-vm-module:
-	@$(MAKE) --no-print-directory module \
-		KDIR='/lib/modules/$(VM_KREL)/build' BUILD='build/$(VM_KREL)'
-	@ln -sfn '$(VM_KREL)' build/6.1
+vm-module: $(KERNELS:%=vm-module-%)
+
+vm-module-%:
+	@. scripts/lib.sh; release=$$(kernel_release '$*'); \
+	test -n "$$release" || die 'no kernel $* here: run make setup'; \
+	$(MAKE) --no-print-directory module \
+		KDIR="$$(kernel_headers '$*')" BUILD="build/$$release" && \
+	ln -sfn "$$release" 'build/$*'
 
 load:
 	@test -e 'build/$(shell uname -r)/cftcp.ko' || { \
@@ -54,7 +61,7 @@ setup:
 	@scripts/setup
 
 demo: setup
-	@$(MAKE) --no-print-directory vm-module
+	@$(MAKE) --no-print-directory vm-module KERNELS=6.1
 	@scripts/demo
 
 check:
@@ -76,11 +83,11 @@ help:
 	@echo 'make               build cftcp.ko for the running kernel (KDIR= for another)'
 	@echo 'sudo make load     insert it; sudo make unload removes it'
 	@echo 'make demo          set up, and show three closes against stock TCP in a VM'
-	@echo 'make check         set up, and run all selftests in a VM'
-	@echo '                   TESTS="test_a.py test_b.sh" selects some of them'
+	@echo 'make check         set up, and run all selftests in VMs, on both kernels;'
+	@echo '                   TESTS="test_a.py test_b.sh" KERNELS=6.1 select'
 	@echo 'make check-debug   the same on a kernel with KASAN, lockdep and kmemleak'
 	@echo 'make lint          style, warnings, sparse, shellcheck'
 	@echo 'make coverage      every requirement with its tests'
-	@echo 'make vm-module     build for the kernel that the VM boots, into build/6.1'
+	@echo 'make vm-module     build for the kernels that VMs boot, into build/6.1 and 6.12'
 	@echo 'make setup         only install what the above need'
 	@echo 'make clean         remove what was built'

@@ -14,17 +14,26 @@ die() { say "error: $*"; exit 1; }
 # Print the comment block at the head of the script as its help.
 usage() { sed -n '/^# Usage/,/^[^#]\|^$/s/^# \{0,1\}//p' "$0"; }
 
-# The newest 6.1 kernel image of Debian's that is installed, or nothing.
-debian_image() {
-	find /boot -maxdepth 1 -name 'vmlinuz-6.1.*-amd64' 2>/dev/null |
-		sort -V | tail -n 1
+# Kernel 6.1 is this machine's, the others are unpacked by scripts/setup.
+kernel_root() {
+	[ "$1" = 6.1 ] || printf '%s\n' "$CFTCP_CACHE/kernel-$1"
 }
 
-# Its release name, for which headers are installed as well.
-debian_release() {
+# The newest image of kernel $1, or nothing.
+kernel_image() {
+	find "$(kernel_root "$1")/boot" -maxdepth 1 -name "vmlinuz-$1.*-amd64" \
+		2>/dev/null | sort -V | tail -n 1
+}
+
+# Its release name, and its headers.
+kernel_release() {
 	local image
-	image=$(debian_image)
-	printf '%s\n' "${image#/boot/vmlinuz-}"
+	image=$(kernel_image "$1")
+	printf '%s\n' "${image##*/vmlinuz-}"
+}
+
+kernel_headers() {
+	printf '%s\n' "$(kernel_root "$1")/lib/modules/$(kernel_release "$1")/build"
 }
 
 # The unpacked part of linux-source-6.1 that the selftests and lint use.

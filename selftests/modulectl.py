@@ -17,7 +17,7 @@ def _path():
         os.environ.get("CFTCP_KO", ""),
         HERE + "/cftcp.ko",
         HERE + "/../module/cftcp.ko",
-        HERE + "/../build/6.1/cftcp.ko",
+        HERE + f"/../build/{os.uname().release}/cftcp.ko",
     )
     return next(place for place in places if os.path.exists(place))
 
