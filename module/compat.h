@@ -128,6 +128,17 @@ static inline void cftcp_inherit_inet(struct sock *sk, const struct sock *from)
 #endif
 }
 
+/* 6.14, and by stable updates 6.6.103 and 6.12.43, count kernel sockets. */
+#define CFTCP_STABLE(major, minor, patch)				\
+	(LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, patch) &&	\
+	 LINUX_VERSION_CODE < KERNEL_VERSION(major, minor + 1, 0))
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0) ||			\
+	CFTCP_STABLE(6, 12, 43) || CFTCP_STABLE(6, 6, 103)
+#define cftcp_net_passive_inc(net)	net_passive_inc(net)
+#else
+#define cftcp_net_passive_inc(net)
+#endif
+
 /*
  * Let go of the namespace, whose exit ends the socket then. What sk_alloc()
  * took for a user's socket is given back, and what it does for a kernel
@@ -141,6 +152,7 @@ static inline void cftcp_sock_release_net(struct sock *sk)
 		return;
 	sk->sk_net_refcnt = 0;
 	sock_inuse_add(net, -1);
+	cftcp_net_passive_inc(net);
 	put_net_track(net, &sk->ns_tracker);
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
 	__netns_tracker_alloc(net, &sk->ns_tracker, false, GFP_ATOMIC);
