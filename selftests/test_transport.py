@@ -687,6 +687,7 @@ def window_scale():
     peer.send("AP", data=b"x")
     seg = peer.get()
     t.check(seg.win << shift > 10000, f"window {seg.win} << {shift}")
+    t.equal(ours.recv(1), b"x", "data")
     thread = t.Background(ours.sendall, bytes(300000))
     total = 0
     while total < 100000 and (seg := peer.get(1)):
