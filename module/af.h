@@ -89,6 +89,8 @@ struct cftcp_syn_options {
  *
  * By the family of a socket, cftcp_family():
  *
+ * @pre_connect: what a BPF program of the cgroup says to an address, which it
+ *	may change. Process, lock held. Returns 0, -EINVAL, -EPERM
  * @connect: addresses and route of an active open. Process, lock held. Returns
  *	0, -EINVAL, -EAFNOSUPPORT, -ENETUNREACH, -EADDRNOTAVAIL, ...
  * @unconnect: forget the addresses that @connect set; lock held
@@ -112,6 +114,8 @@ struct cftcp_af_ops {
 	bool (*unfit)(struct cftcp_net *cn, struct sk_buff *skb,
 		      const struct sock *sk);
 	bool (*bad_source)(struct cftcp_net *cn, const struct sk_buff *skb);
+	int (*pre_connect)(struct sock *sk, struct sockaddr *uaddr,
+			   int addr_len);
 	int (*connect)(struct sock *sk, struct sockaddr *uaddr, int addr_len);
 	void (*unconnect)(struct sock *sk);
 	void (*adopt)(struct sock *sk, const struct sock *lsk);

@@ -6,6 +6,7 @@
 #ifndef _CFTCP_COMPAT_H
 #define _CFTCP_COMPAT_H
 
+#include <linux/bpf-cgroup.h>
 #include <linux/hrtimer.h>
 #include <linux/prandom.h>
 #include <linux/random.h>
@@ -69,11 +70,35 @@ static inline int cftcp_ioctl_answer(unsigned long arg, int answer)
 #define CFTCP_ACCEPT_ARG
 #endif
 
-/* 6.5 removed sendpage; what stands for it falls back to sendmsg. */
+/* 6.5 made a flag of sendmsg() out of sendpage(), and MSG_MORE of its own. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
-#define CFTCP_NO_SENDPAGE
+#define CFTCP_SENDPAGE_OP(fn)
+#define CFTCP_MSG_MORE	MSG_MORE
+static inline bool cftcp_splices_pages(const struct msghdr *msg)
+{
+	return msg->msg_flags & MSG_SPLICE_PAGES;
+}
 #else
-#define CFTCP_NO_SENDPAGE .sendpage = sock_no_sendpage,
+#define CFTCP_SENDPAGE
+#define CFTCP_SENDPAGE_OP(fn)	.sendpage = fn,
+#define CFTCP_MSG_MORE	(MSG_MORE | MSG_SENDPAGE_NOTLAST)
+static inline bool cftcp_splices_pages(const struct msghdr *msg)
+{
+	return false;
+}
+#endif
+
+/* 6.7 tells the programs of a cgroup how long an address is. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+#define cftcp_bpf_connect4(sk, uaddr, len)				\
+	BPF_CGROUP_RUN_PROG_INET4_CONNECT(sk, uaddr, len)
+#define cftcp_bpf_connect6(sk, uaddr, len)				\
+	BPF_CGROUP_RUN_PROG_INET6_CONNECT(sk, uaddr, len)
+#else
+#define cftcp_bpf_connect4(sk, uaddr, len)				\
+	BPF_CGROUP_RUN_PROG_INET4_CONNECT(sk, uaddr)
+#define cftcp_bpf_connect6(sk, uaddr, len)				\
+	BPF_CGROUP_RUN_PROG_INET6_CONNECT(sk, uaddr)
 #endif
 
 /* 6.7 made inet_id atomic; 6.1 has that too, by a stable update. */

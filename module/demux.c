@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/filter.h>
 #include <linux/tcp.h>
+#include <net/busy_poll.h>
 
 #include "af.h"
 #include "close.h"
@@ -38,6 +39,8 @@ static void to_socket(struct cftcp_net *cn, struct sock *sk,
 	u32 limit = READ_ONCE(sk->sk_rcvbuf) + READ_ONCE(sk->sk_sndbuf) +
 		    64 * 1024;
 
+	sk_incoming_cpu_update(sk);
+	sk_mark_napi_id(sk, skb);
 	skb_dst_drop(skb);
 	skb->dev = NULL;
 	bh_lock_sock_nested(sk);

@@ -18,6 +18,7 @@
  * What a closing connection does is looked up in fsm.c and done by
  * cftcp_event(); here is found out what happened.
  */
+#include <linux/security.h>
 #include <linux/tcp.h>
 
 #include "close.h"
@@ -87,6 +88,13 @@ static bool room_for(struct sock *sk, struct sk_buff *skb, u32 limit)
 	       sk_rmem_schedule(sk, skb, skb->truesize);
 }
 
+/* SO_TIMESTAMP tells of the last of several that are joined. */
+static void inherit_stamps(struct sk_buff *to, const struct sk_buff *skb)
+{
+	to->tstamp = skb->tstamp;
+	*skb_hwtstamps(to) = *skb_hwtstamps((struct sk_buff *)skb);
+}
+
 /*
  * The window promised room for octets, not for what small segments cost beside
  * them: when the buffer is half full they move to where others can join them.
@@ -103,6 +111,7 @@ static struct sk_buff *compact(struct sock *sk, struct sk_buff *skb)
 	if (!copy)
 		return skb;
 	memcpy(copy->cb, skb->cb, sizeof(skb->cb));
+	inherit_stamps(copy, skb);
 	if (!sk_rmem_schedule(sk, copy, copy->truesize) ||
 	    skb_copy_bits(skb, 0, skb_put(copy, skb->len), skb->len)) {
 		consume_skb(copy);
@@ -126,6 +135,7 @@ static bool coalesce(struct sock *sk, struct sk_buff *to, struct sk_buff *skb)
 	sk_mem_charge(sk, delta);
 	cftcp_cb(to)->end_seq = cftcp_cb(skb)->end_seq;
 	cftcp_cb(to)->flags |= cftcp_cb(skb)->flags;
+	inherit_stamps(to, skb);
 	kfree_skb_partial(skb, stolen);
 	return true;
 }
@@ -766,6 +776,7 @@ static void connected(struct sock *sk, const struct cftcp_segment *seg)
 		cs->rto_ns = max(cs->rto_ns, 3 * (u64)NSEC_PER_SEC);
 	cs->created_at = now;
 	cs->backoff = 0;
+	security_inet_conn_established(sk, seg->skb);
 	cftcp_sock_set_state(sk, TCP_ESTABLISHED, "SYN,ACK");
 	cftcp_timer_acked(sk);
 	cftcp_mss(sk);

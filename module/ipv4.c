@@ -102,6 +102,13 @@ static void unconnect(struct sock *sk)
 	sk_dst_reset(sk);
 }
 
+static int pre_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
+{
+	if (addr_len < sizeof(struct sockaddr_in))
+		return -EINVAL;
+	return cftcp_bpf_connect4(sk, uaddr, &addr_len);
+}
+
 static int connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 {
 	struct sockaddr_in *addr = (struct sockaddr_in *)uaddr;
@@ -429,6 +436,7 @@ const struct cftcp_af_ops cftcp_ipv4_ops = {
 	.reply_mss	= reply_mss,
 	.unfit		= unfit,
 	.bad_source	= bad_source,
+	.pre_connect	= pre_connect,
 	.connect	= connect,
 	.unconnect	= unconnect,
 	.adopt		= adopt,

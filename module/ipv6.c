@@ -167,6 +167,13 @@ static int take_flowlabel(struct sock *sk, const struct sockaddr_in6 *addr)
 	return 0;
 }
 
+static int pre_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
+{
+	if (addr_len < SIN6_LEN_RFC2133)
+		return -EINVAL;
+	return cftcp_bpf_connect6(sk, uaddr, &addr_len);
+}
+
 static int connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 {
 	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)uaddr;
@@ -525,6 +532,7 @@ const struct cftcp_af_ops cftcp_ipv6_ops = {
 	.reply_mss	= reply_mss,
 	.unfit		= unfit,
 	.bad_source	= bad_source,
+	.pre_connect	= pre_connect,
 	.connect	= connect,
 	.unconnect	= unconnect,
 	.adopt		= adopt,

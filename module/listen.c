@@ -4,6 +4,7 @@
  * full socket: a child in SYN-RECEIVED, which then works through that same
  * segment by the ordinary steps of input.c and so becomes ESTABLISHED.
  */
+#include <linux/cgroup.h>
 #include <linux/filter.h>
 #include <linux/security.h>
 #include <linux/siphash.h>
@@ -363,6 +364,23 @@ static void inherit_filter(struct sock *sk, const struct sock *lsk)
 	RCU_INIT_POINTER(sk->sk_filter, filter);
 }
 
+/* What cgroup_sk_clone() does, which is not for modules: BPF programs of the
+ * listener's cgroup see its children's segments too; net_prio, net_cls.
+ */
+static void inherit_cgroup(struct sock *sk, const struct sock *lsk)
+{
+#ifdef CONFIG_SOCK_CGROUP_DATA
+	struct sock_cgroup_data born = sk->sk_cgrp_data;
+	struct sock_cgroup_data data = lsk->sk_cgrp_data;
+
+	cgroup_get(sock_cgroup_ptr(&data));
+	cgroup_bpf_get(sock_cgroup_ptr(&data));
+	sk->sk_cgrp_data = data;
+	cgroup_bpf_put(sock_cgroup_ptr(&born));
+	cgroup_put(sock_cgroup_ptr(&born));
+#endif
+}
+
 static void inherit(struct sock *sk, const struct sock *lsk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -396,6 +414,7 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 	cs->user_timeout_ms = lcs->user_timeout_ms;
 	cs->user_timeout_set = lcs->user_timeout_set;
 	inherit_filter(sk, lsk);
+	inherit_cgroup(sk, lsk);
 	security_sk_clone(lsk, sk);
 }
 

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The system calls, but for closing (close.c) and options (opt.c). */
 #include <asm/ioctls.h>
+#include <linux/bvec.h>
 #include <linux/mm.h>
 #include <linux/poll.h>
 #include <linux/sockios.h>
 #include <linux/swap.h>
 #include <linux/tcp.h>
+#include <net/busy_poll.h>
 #include <net/inet_common.h>
 #include <net/ip.h>
 #include <net/protocol.h>
 #include <net/tcp.h>
 #include <net/transp_v6.h>
 
+#include "buffer.h"
 #include "close.h"
 #include "input.h"
 #include "listen.h"
@@ -146,6 +149,11 @@ static void begin_syn(struct sock *sk)
 	WRITE_ONCE(sk->sk_err, 0);
 }
 
+static int pre_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
+{
+	return cftcp_family(sk)->pre_connect(sk, uaddr, addr_len);
+}
+
 static int connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 {
 	int err;
@@ -182,6 +190,7 @@ static void forget_connection(struct sock *sk)
 	cs->rcv_nxt = 0;
 	cs->rcv_wup = 0;
 	cs->copied_seq = 0;
+	cs->read_round_at = 0;
 	cs->fin_queued = 0;
 	cs->fin_received = 0;
 	cs->recovering = 0;
@@ -318,7 +327,7 @@ static struct sk_buff *fresh_tail(struct sock *sk)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct sk_buff *skb;
 
-	if (!sk_stream_memory_free(sk))
+	if (!sk_stream_memory_free(sk) && !cftcp_sndbuf_follow(sk))
 		return NULL;
 	skb = cftcp_alloc_skb(sk, sk->sk_allocation);
 	if (!skb)
@@ -329,22 +338,28 @@ static struct sk_buff *fresh_tail(struct sock *sk)
 	return skb;
 }
 
-/* The segment that more text goes into, or NULL for want of memory. */
+/* The segment that text from there goes into, or NULL for want of memory. */
 static struct sk_buff *tail_with_room(struct sock *sk, u32 goal,
-				      struct page_frag *pfrag)
+				      struct page *page, u32 offset)
 {
 	struct sk_buff *skb = skb_peek_tail(&sk->sk_write_queue);
 	int frags;
 
-	if (!sk_page_frag_refill(sk, pfrag))
-		return NULL;
 	if (!skb || skb->len >= goal)
 		return fresh_tail(sk);
 	frags = skb_shinfo(skb)->nr_frags;
 	if (frags >= MAX_SKB_FRAGS &&
-	    !skb_can_coalesce(skb, frags, pfrag->page, pfrag->offset))
+	    !skb_can_coalesce(skb, frags, page, offset))
 		return fresh_tail(sk);
 	return skb;
+}
+
+static void drop_empty_tail(struct sock *sk, struct sk_buff *skb)
+{
+	if (skb->len)
+		return;
+	__skb_unlink(skb, &sk->sk_write_queue);
+	cftcp_free_skb(sk, skb);
 }
 
 /* Copy some text to the tail. Returns octets, 0 for no memory, or -EFAULT. */
@@ -352,23 +367,28 @@ static int append(struct sock *sk, struct msghdr *msg, u32 goal)
 {
 	struct page_frag *pfrag = sk_page_frag(sk);
 	struct cftcp_sock *cs = cftcp_sk(sk);
-	struct sk_buff *skb = tail_with_room(sk, goal, pfrag);
+	struct sk_buff *skb;
 	int frags, copy, err;
 	bool merge;
 
+	if (!sk_page_frag_refill(sk, pfrag))
+		return 0;
+	skb = tail_with_room(sk, goal, pfrag->page, pfrag->offset);
 	if (!skb)
 		return 0;
 	frags = skb_shinfo(skb)->nr_frags;
 	merge = skb_can_coalesce(skb, frags, pfrag->page, pfrag->offset);
 	copy = min_t(size_t, msg_data_left(msg), goal - skb->len);
 	copy = min_t(int, copy, pfrag->size - pfrag->offset);
-	if (!sk_wmem_schedule(sk, copy))
-		goto nothing;
+	if (!sk_wmem_schedule(sk, copy)) {
+		drop_empty_tail(sk, skb);
+		return 0;
+	}
 	err = skb_copy_to_page_nocache(sk, &msg->msg_iter, skb, pfrag->page,
 				       pfrag->offset, copy);
 	if (err) {
-		copy = err;
-		goto empty;
+		drop_empty_tail(sk, skb);
+		return err;
 	}
 	if (merge) {
 		skb_frag_size_add(&skb_shinfo(skb)->frags[frags - 1], copy);
@@ -381,20 +401,59 @@ static int append(struct sock *sk, struct msghdr *msg, u32 goal)
 	cs->write_seq += copy;
 	cftcp_cb(skb)->end_seq += copy;
 	return copy;
-
-nothing:
-	copy = 0;
-empty:
-	if (!skb->len) {
-		__skb_unlink(skb, &sk->sk_write_queue);
-		cftcp_free_skb(sk, skb);
-	}
-	return copy;
 }
 
-static int send_locked(struct sock *sk, struct msghdr *msg, long timeo)
+static void add_page(struct sock *sk, struct sk_buff *skb, struct page *page,
+		     size_t offset, int len)
 {
-	enum cftcp_push how = msg->msg_flags & MSG_MORE ||
+	int frags = skb_shinfo(skb)->nr_frags;
+
+	if (skb_can_coalesce(skb, frags, page, offset)) {
+		skb_frag_size_add(&skb_shinfo(skb)->frags[frags - 1], len);
+		put_page(page);
+	} else {
+		skb_fill_page_desc(skb, frags, page, offset, len);
+	}
+	/* Whoever owns the page may still write into it. */
+	skb_shinfo(skb)->flags |= SKBFL_SHARED_FRAG;
+	skb->len += len;
+	skb->data_len += len;
+	skb->truesize += len;
+	sk_wmem_queued_add(sk, len);
+	sk_mem_charge(sk, len);
+	cftcp_cb(skb)->end_seq += len;
+	cftcp_sk(sk)->write_seq += len;
+}
+
+/* As append(), but the pages of the message become part of the segment. */
+static int append_page(struct sock *sk, struct msghdr *msg, u32 goal)
+{
+	struct sk_buff *skb = skb_peek_tail(&sk->sk_write_queue);
+	u32 room = skb && skb->len < goal ? goal - skb->len : goal;
+	struct page *page;
+	ssize_t len;
+	size_t offset;
+
+	len = iov_iter_get_pages2(&msg->msg_iter, &page, room, 1, &offset);
+	if (len <= 0)
+		return len ?: -EIO;
+	skb = sendpage_ok(page) ? tail_with_room(sk, goal, page, offset) : NULL;
+	if (skb && sk_wmem_schedule(sk, len)) {
+		add_page(sk, skb, page, offset, len);
+		return len;
+	}
+	iov_iter_revert(&msg->msg_iter, len);
+	if (skb)
+		drop_empty_tail(sk, skb);
+	len = sendpage_ok(page) ? 0 : -EIO;
+	put_page(page);
+	return len;
+}
+
+static int send_locked(struct sock *sk, struct msghdr *msg, bool pages,
+		       long timeo)
+{
+	enum cftcp_push how = msg->msg_flags & CFTCP_MSG_MORE ||
 			      cftcp_sk(sk)->cork ?
 			      CFTCP_PUSH_MORE : CFTCP_PUSH_NAGLE;
 	u32 goal = cftcp_size_goal(sk, cftcp_mss(sk));
@@ -405,7 +464,7 @@ static int send_locked(struct sock *sk, struct msghdr *msg, long timeo)
 		if (sk->sk_err || sk->sk_shutdown & SEND_SHUTDOWN ||
 		    cftcp_fsm(sk->sk_state, CFTCP_EV_SEND).act & CFTCP_DO_EPIPE)
 			break;
-		n = append(sk, msg, goal);
+		n = pages ? append_page(sk, msg, goal) : append(sk, msg, goal);
 		err = n;
 		if (n < 0)
 			break;
@@ -429,9 +488,10 @@ static int send_locked(struct sock *sk, struct msghdr *msg, long timeo)
 	return err < 0 ? err : 0;
 }
 
-static int send_text(struct sock *sk, struct msghdr *msg, size_t len)
+static int send(struct sock *sk, struct msghdr *msg, bool pages)
 {
 	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
+	struct sockcm_cookie control;
 	int err = 0;
 
 	if (msg->msg_flags & (MSG_OOB | MSG_FASTOPEN))
@@ -440,12 +500,47 @@ static int send_text(struct sock *sk, struct msghdr *msg, size_t len)
 	if ((1 << sk->sk_state) & ~(TCPF_ESTABLISHED | TCPF_CLOSE_WAIT))
 		err = sk_stream_wait_connect(sk, &timeo);
 	sk_clear_bit(SOCKWQ_ASYNC_NOSPACE, sk);
+	sockcm_init(&control, sk);
+	if (!err && msg->msg_controllen &&
+	    sock_cmsg_send(sk, msg, &control))
+		err = -EINVAL;
 	if (!err)
-		err = send_locked(sk, msg, timeo);
+		err = send_locked(sk, msg, pages, timeo);
 	if (err < 0)
 		err = sk_stream_error(sk, msg->msg_flags, err);
 	release_sock(sk);
 	return err;
+}
+
+static int send_text(struct sock *sk, struct msghdr *msg, size_t len)
+{
+	return send(sk, msg, cftcp_splices_pages(msg));
+}
+
+#ifdef CFTCP_SENDPAGE
+static ssize_t sendpage(struct socket *sock, struct page *page, int offset,
+			size_t size, int flags)
+{
+	struct bio_vec bvec = {
+		.bv_page = page, .bv_offset = offset, .bv_len = size,
+	};
+	struct msghdr msg = { .msg_flags = flags };
+
+	if (!sendpage_ok(page))
+		return sock_no_sendpage(sock, page, offset, size, flags);
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, &bvec, 1, size);
+	return send(sock->sk, &msg, true);
+}
+#endif
+
+/* What MSG_MORE held back goes: the file that is sent has ended. */
+static void splice_eof(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+
+	lock_sock(sk);
+	cftcp_push_pending(sk);
+	release_sock(sk);
 }
 
 /*
@@ -492,6 +587,7 @@ static void update_window(struct sock *sk)
 	u32 shown = cftcp_rcv_wnd_end(cs) - cs->rcv_nxt;
 	u32 now;
 
+	cftcp_rcvbuf_follow(sk);
 	if (!((1 << sk->sk_state) &
 	      (TCPF_ESTABLISHED | TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2)))
 		return;
@@ -508,13 +604,27 @@ static void consume(struct sock *sk, struct sk_buff *skb)
 	consume_skb(skb);
 }
 
+static bool wants_timestamps(const struct sock *sk)
+{
+	return sock_flag(sk, SOCK_RCVTSTAMP) || READ_ONCE(sk->sk_tsflags);
+}
+
+/* SO_TIMESTAMP and its kin tell when the last of what was read arrived. */
+static void keep_stamped(struct sk_buff **stamped, struct sk_buff *skb)
+{
+	consume_skb(*stamped);
+	*stamped = skb_get(skb);
+}
+
 static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 			  int flags, long timeo)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	size_t target = sock_rcvlowat(sk, flags & MSG_WAITALL, len);
-	u32 peek = cs->copied_seq;
+	int skip = max(sk_peek_offset(sk, flags), 0);
+	u32 peek = cs->copied_seq + skip;
 	u32 *seq = flags & MSG_PEEK ? &peek : &cs->copied_seq;
+	struct sk_buff *stamped = NULL;
 	size_t done = 0;
 	int err = 0;
 
@@ -537,8 +647,9 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 			else
 				sk_wait_data(sk, &timeo, last);
 			/* Another reader may have been here meanwhile. */
-			if (flags & MSG_PEEK && peek - done != cs->copied_seq)
-				peek = cs->copied_seq + done;
+			if (flags & MSG_PEEK &&
+			    peek - done - skip != cs->copied_seq)
+				peek = cs->copied_seq + skip + done;
 			continue;
 		}
 		n = min_t(size_t, skb->len - offset, len - done);
@@ -549,9 +660,18 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 		}
 		*seq += n;
 		done += n;
+		if (wants_timestamps(sk))
+			keep_stamped(&stamped, skb);
+		if (flags & MSG_PEEK)
+			sk_peek_offset_fwd(sk, n);
+		else
+			sk_peek_offset_bwd(sk, n);
 		if (!(flags & MSG_PEEK) && offset + n == skb->len)
 			consume(sk, skb);
 	}
+	if (stamped)
+		sock_recv_timestamp(msg, sk, stamped);
+	consume_skb(stamped);
 	if (done && !(flags & MSG_PEEK))
 		update_window(sk);
 	return done ?: min(err, 0);
@@ -566,10 +686,79 @@ static int receive(struct sock *sk, struct msghdr *msg, size_t len, int flags,
 		return inet_recv_error(sk, msg, len, addr_len);
 	if (flags & MSG_OOB)
 		return -EINVAL;
+	if (sk_can_busy_loop(sk) && sk->sk_state == TCP_ESTABLISHED &&
+	    skb_queue_empty_lockless(&sk->sk_receive_queue))
+		sk_busy_loop(sk, flags & MSG_DONTWAIT);
 	lock_sock(sk);
 	if (sk->sk_state != TCP_LISTEN)
 		ret = receive_locked(sk, msg, len, flags,
 				     sock_rcvtimeo(sk, flags & MSG_DONTWAIT));
+	release_sock(sk);
+	return ret;
+}
+
+/* Returns octets of the next segment that went into the pipe, 0 for none. */
+static int splice_next(struct sock *sk, struct pipe_inode_info *pipe,
+		       size_t len, unsigned int flags)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct sk_buff *skb;
+	u32 offset;
+	int n;
+
+	skb = find_octet(sk, cs->copied_seq, &offset);
+	if (!skb)
+		return 0;
+	n = skb_splice_bits(skb, sk, offset, pipe,
+			    min_t(size_t, len, skb->len - offset), flags);
+	if (n <= 0)
+		return n ?: -EAGAIN;
+	cs->copied_seq += n;
+	sk_peek_offset_bwd(sk, n);
+	if (offset + n == skb->len)
+		consume(sk, skb);
+	return n;
+}
+
+static ssize_t splice_locked(struct sock *sk, struct pipe_inode_info *pipe,
+			     size_t len, unsigned int flags, long timeo)
+{
+	ssize_t done = 0;
+	int n = 0;
+
+	while (done < len) {
+		n = splice_next(sk, pipe, len - done, flags);
+		if (n < 0)
+			break;
+		done += n;
+		if (n)
+			continue;
+		if (done)
+			break;
+		n = read_verdict(sk, false, timeo);
+		if (n)
+			break;
+		sk_wait_data(sk, &timeo, NULL);
+	}
+	if (done)
+		update_window(sk);
+	return done ?: min(n, 0);
+}
+
+static ssize_t splice_read(struct socket *sock, loff_t *ppos,
+			   struct pipe_inode_info *pipe, size_t len,
+			   unsigned int flags)
+{
+	bool nonblock = sock->file->f_flags & O_NONBLOCK;
+	ssize_t ret = -ENOTCONN;
+	struct sock *sk = sock->sk;
+
+	if (*ppos)
+		return -ESPIPE;
+	lock_sock(sk);
+	if (sk->sk_state != TCP_LISTEN)
+		ret = splice_locked(sk, pipe, len, flags,
+				    sock_rcvtimeo(sk, nonblock));
 	release_sock(sk);
 	return ret;
 }
@@ -597,6 +786,22 @@ static bool readable(struct sock *sk)
 
 	return unread > 0 && (unread >= sock_rcvlowat(sk, 0, INT_MAX) ||
 			      cftcp_rcv_full(cftcp_sk(sk)));
+}
+
+/* SO_RCVLOWAT: the buffer holds twice that, unless the user chose its size. */
+static int set_rcvlowat(struct sock *sk, int val)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+	bool locked = sk->sk_userlocks & SOCK_RCVBUF_LOCK;
+	int most = locked ? sk->sk_rcvbuf : READ_ONCE(cn->sysctl.rmem[2]);
+
+	val = min(val, most / 2);
+	WRITE_ONCE(sk->sk_rcvlowat, val ?: 1);
+	if (!locked && 2 * val > sk->sk_rcvbuf)
+		WRITE_ONCE(sk->sk_rcvbuf, 2 * val);
+	if (readable(sk))
+		sk->sk_data_ready(sk);
+	return 0;
 }
 
 static __poll_t poll(struct file *file, struct socket *sock, poll_table *wait)
@@ -694,6 +899,7 @@ static struct proto prot = {
 	.name			= "CFTCP",
 	.owner			= THIS_MODULE,
 	.close			= cftcp_close,
+	.pre_connect		= pre_connect,
 	.connect		= connect,
 	.disconnect		= disconnect,
 	.ioctl			= ioctl,
@@ -738,7 +944,11 @@ static struct proto prot = {
 	.sendmsg	= inet_sendmsg,					\
 	.recvmsg	= inet_recvmsg,					\
 	.mmap		= sock_no_mmap,					\
-	CFTCP_NO_SENDPAGE
+	.splice_read	= splice_read,					\
+	.splice_eof	= splice_eof,					\
+	.set_peek_off	= sk_set_peek_off,				\
+	.set_rcvlowat	= set_rcvlowat,					\
+	CFTCP_SENDPAGE_OP(sendpage)
 
 static const struct proto_ops ops = {
 	.family		= PF_INET,

@@ -134,6 +134,8 @@ struct cftcp_listen {
  * @last_ack_sent: Last.ACK.sent of RFC 7323
  * @write_seq: number after the last octet queued, and after the FIN if queued
  * @copied_seq: number of the next octet for the user
+ * @read_round_seq: @copied_seq at @read_round_at
+ * @read_round_at: ns, when the reader's round trip began; 0 before the first
  *
  * @deferred: CFTCP_DEFER_* bits, set in softirq while a process owns the socket
  * @mtu_info: path MTU that ICMP told, for CFTCP_DEFER_MTU
@@ -218,6 +220,8 @@ struct cftcp_sock {
 	u32 last_ack_sent;
 	u32 write_seq;
 	u32 copied_seq;
+	u32 read_round_seq;
+	u64 read_round_at;
 
 	unsigned long deferred;
 	u32 mtu_info;
