@@ -39,7 +39,7 @@ CFTCP = 257
 DUT = int(os.environ.get("CFTCP_PROTO", CFTCP))
 FAMILY = int(os.environ.get("CFTCP_FAMILY", 4))
 DEBUG = os.environ.get("CFTCP_DEBUG") == "1"
-LESS = FAMILY == 6  # loads that say nothing of a family are smaller once
+LESS = FAMILY == 6  # of what no family matters to, there is all in IPv4
 SLOW = 20 if DEBUG else 1  # factor on how long a test will wait
 
 SOL_TCP = socket.IPPROTO_TCP

@@ -9,7 +9,6 @@ after it, and at whether the connection still ends as it should.
 import errno
 import select
 import socket
-import struct
 import time
 
 import cftest as t
@@ -156,11 +155,14 @@ def icmp(conn):
     quoted = t.build(
         conn.net.a.address, conn.peer.address, conn.peer.dut_port,
         conn.peer.port, conn.peer.irs + conn.una, 0, "A",
-    )[14 : 14 + 28]  # fmt: skip
-    body = struct.pack(">BBHI", 3, 3, 0, 0) + quoted
-    body = body[:2] + struct.pack(">H", t.checksum(body)) + body[4:]
+    )[14 : 14 + t.IP_HEADER + 8]  # fmt: skip
     conn.peer.frame(
-        t.ip_frame(conn.peer.address, conn.net.a.address, body, proto=1)
+        t.icmp_frame(
+            conn.peer.address,
+            conn.net.a.address,
+            t.PORT_UNREACHABLE,
+            quoted,
+        )
     )
 
 

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""net.cftcp.*: names, defaults, ranges, and on whom a change acts."""
+"""net.cftcp.*: names, defaults, ranges, and on whom a change acts.
+
+None of it asks for the family, so it runs once."""
 import contextlib
 import errno
 import os
@@ -314,4 +316,4 @@ def sysctls_go_with_the_namespace():
 
 
 if __name__ == "__main__":
-    t.main()
+    t.main(family=4)

@@ -9,7 +9,6 @@ import cftest as t
 
 TW, GONE = "TIME-WAIT", "CLOSED"
 QUIET_MS = 10
-IP_MINTTL = 21
 
 
 class Conn:
@@ -229,7 +228,7 @@ SYNS = {
 
 def send_syn(conn, seq, step, flags):
     """A new SYN of the same 4-tuple."""
-    opts = t.opt_mss(1460)
+    opts = t.opt_mss(t.MSS)
     if step is not None:
         opts += b"\1\1" + t.opt_ts(conn.peer.ts_now + step)
     conn.peer.send(flags, seq=2 + seq, opts=opts)
@@ -278,13 +277,13 @@ def guessed_timestamp():
 
 @t.test("TIME-WAIT/E11")
 def listener_filters_a_new_syn():
-    """IP_MINTTL of a listener also keeps off who was connected before."""
+    """IP_MINTTL (or hop count) of a listener also keeps off who was connected before."""
     conn = Conn(listen=True)
-    conn.listener.setsockopt(socket.SOL_IP, IP_MINTTL, 65)
+    conn.listener.setsockopt(t.IP, t.IP_MINTTL, 65)
     send_syn(conn, 10, None, "S")
     conn.peer.expect_nothing(QUIET_MS)
     conn.must_be(TW)
-    conn.listener.setsockopt(socket.SOL_IP, IP_MINTTL, 64)
+    conn.listener.setsockopt(t.IP, t.IP_MINTTL, 64)
     send_syn(conn, 10, None, "S")
     conn.peer.expect("SA", ack=13)
 
@@ -365,7 +364,7 @@ def none_allowed():
 def can_bind(port, proto):
     sock = t.net().a.sock(proto)
     try:
-        sock.bind(("0.0.0.0", port))
+        sock.bind((t.ANY, port))
     except OSError as error:
         t.equal(error.errno, errno.EADDRINUSE)
         return False
