@@ -26,6 +26,7 @@
 #include "input.h"
 #include "output.h"
 #include "recovery.h"
+#include "rtt.h"
 #include "segment.h"
 #include "sock.h"
 #include "timer.h"
@@ -541,6 +542,7 @@ static bool established(struct sock *sk, const struct cftcp_segment *seg)
 					     NSEC_PER_USEC));
 	else	/* RFC 6298 5.7 */
 		cs->rto_ns = max(cs->rto_ns, 3 * (u64)NSEC_PER_SEC);
+	cs->backoff = 0;
 	cs->snd_una = seg->ack;
 	cs->highest_sacked = seg->ack;
 	/* The window of a SYN,ACK is not scaled (RFC 7323 section 2.2). */

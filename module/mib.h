@@ -37,7 +37,11 @@
 	X(ListenOverflow,	"SYNs and ACKs refused: queue full")	\
 	X(RequestExpired,	"requests whose SYN,ACK went unanswered") \
 	X(RtoFired,		"retransmission timeouts")		\
+	X(RtoSpurious,		"timeouts whose segment was only late")	\
 	X(FastRetransmit,	"segments sent again before the timeout") \
+	X(LossProbe,		"loss probes sent")			\
+	X(LossProbeRepaired,	"losses that a probe repaired")		\
+	X(DsackReceived,	"ACKs that tell of a segment that came twice") \
 	X(WindowProbe,		"zero-window probes sent")		\
 	X(DelayedAck,		"ACKs sent by the delay timer")		\
 	X(OutOfOrder,		"segments kept out of order")		\

@@ -301,6 +301,7 @@ struct sk_buff *cftcp_alloc_skb(struct sock *sk, gfp_t gfp)
 	/* Clones may write their headers: the queue never looks at them. */
 	__skb_header_release(skb);
 	memset(cftcp_cb(skb), 0, sizeof(struct cftcp_cb));
+	INIT_LIST_HEAD(&cftcp_cb(skb)->node);
 	skb->ip_summed = CHECKSUM_PARTIAL;
 	sk_wmem_queued_add(sk, skb->truesize);
 	sk_mem_charge(sk, skb->truesize);
@@ -378,6 +379,7 @@ int cftcp_split(struct sock *sk, struct sk_buff *skb, u32 len)
 		return -ENOMEM;
 	cb2 = cftcp_cb(rest);
 	*cb2 = *cb;
+	INIT_LIST_HEAD(&cb2->node);
 	cb2->seq = cb->seq + len;
 	cb->end_seq = cb2->seq;
 	cb->flags &= ~(CFTCP_FLAG_FIN | CFTCP_FLAG_PSH);
@@ -393,6 +395,8 @@ int cftcp_split(struct sock *sk, struct sk_buff *skb, u32 len)
 		return 0;
 	}
 	rtx_insert(cs, rest);
+	if (!list_empty(&cb->node))
+		list_add(&cb2->node, &cb->node);
 	if (cb->sacked & CFTCP_SEG_SACKED)
 		cs->sacked_segs++;
 	if (cb->sacked & CFTCP_SEG_LOST)
@@ -495,6 +499,7 @@ int cftcp_retransmit(struct sock *sk, struct sk_buff *skb, bool one)
 		cb->sacked &= ~CFTCP_SEG_LOST;
 		cs->lost_segs--;
 	}
+	list_move_tail(&cb->node, &cs->sent);
 	cb->sacked |= CFTCP_SEG_REXMITTED;
 	cs->retrans++;
 	cftcp_count_n(cftcp_sock_net(sk), RetransSegs, cftcp_segs(skb));
@@ -552,6 +557,7 @@ static int send_head(struct sock *sk, struct sk_buff *skb, u32 len, u32 mss)
 		return -ENOMEM;
 	__skb_unlink(skb, &sk->sk_write_queue);
 	rtx_insert(cs, skb);
+	list_add_tail(&cb->node, &cs->sent);
 	cs->snd_nxt = cb->end_seq;
 	cftcp_timer_sent(sk);
 	return 0;

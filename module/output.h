@@ -147,6 +147,7 @@ static inline struct sk_buff *cftcp_rtx_head(const struct cftcp_sock *cs)
 static inline void cftcp_rtx_unlink(struct cftcp_sock *cs, struct sk_buff *skb)
 {
 	rb_erase(&skb->rbnode, &cs->rtx);
+	list_del_init(&cftcp_cb(skb)->node);
 }
 
 /** cftcp_segs() - how many segments of @mss a queued buffer stands for */

@@ -144,6 +144,8 @@ static int timer_of(const struct sock *sk, u64 *at)
 		int shown;
 	} timers[] = {
 		{ CFTCP_TIMER_RTO, RETRANSMIT },
+		{ CFTCP_TIMER_REORDER, RETRANSMIT },
+		{ CFTCP_TIMER_PROBE, RETRANSMIT },
 		{ CFTCP_TIMER_PERSIST, PROBE_TIMER },
 		{ CFTCP_TIMER_FIN_WAIT2, OTHER_TIMER },
 		{ CFTCP_TIMER_USER, OTHER_TIMER },

@@ -1,63 +1,84 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Losses are found by time (RACK, RFC 8985 section 6): a segment is lost when
- * one that left later has arrived and a reordering window has passed, or at
- * once when three segments above it were SACKed. A peer without SACK is served
- * by three duplicate ACKs. What is lost is sent again as soon as the peer's
- * window allows: there is no congestion window.
+ * one that left later has arrived and a reordering window has passed. When
+ * nothing comes back at all, a probe (section 7) or the RTO fetches an answer.
+ * A peer without SACK is served by three duplicate ACKs and the RTO. What is
+ * lost is sent again as soon as the peer's window allows: there is no
+ * congestion window.
+ *
+ * Beside the tree by sequence number, a segment is in one of two lists, both
+ * in the order in which segments left: sent, as long as it may be on its way;
+ * lost. What is SACKed is in neither. So an ACK costs what it tells, however
+ * much is in flight.
  */
 #include "input.h"
 #include "output.h"
 #include "recovery.h"
+#include "rtt.h"
 #include "segment.h"
 #include "sock.h"
 #include "timer.h"
 
 /* RFC 5681, RFC 6675: DupThresh. */
 #define DUP_THRESH	3
-/* RFC 6298 section 2: clock granularity G. */
-#define GRANULARITY_US	1000U
+/* RFC 8985 6.2 step 4: recoveries that a widened reordering window lasts. */
+#define REO_WND_PERSIST	16
 
-void cftcp_rtt_sample(struct sock *sk, u32 rtt_us)
+void cftcp_recovery_reset(struct cftcp_sock *cs)
 {
-	struct cftcp_sock *cs = cftcp_sk(sk);
-	struct cftcp_net *cn = cftcp_sock_net(sk);
-	u32 floor_us = cftcp_sysctl(cn, rto_min_ms) * USEC_PER_MSEC;
-	u64 rto_us;
-
-	rtt_us = clamp(rtt_us, 1U, 1U << 28);
-	if (!cs->min_rtt_us || rtt_us < cs->min_rtt_us)
-		cs->min_rtt_us = rtt_us;
-	if (!cs->srtt_us) {
-		cs->srtt_us = rtt_us;
-		cs->rttvar_us = rtt_us / 2;
-	} else {
-		u32 diff = abs((int)(cs->srtt_us - rtt_us));
-
-		cs->rttvar_us = cs->rttvar_us - cs->rttvar_us / 4 + diff / 4;
-		cs->srtt_us = cs->srtt_us - cs->srtt_us / 8 + rtt_us / 8;
-	}
-	/* The floor stands for the variance, so that a peer's delayed ACK has
-	 * room beside any round trip.
-	 */
-	rto_us = cs->srtt_us + max3(GRANULARITY_US, 4 * cs->rttvar_us, floor_us);
-	cs->rto_ns = min(rto_us * NSEC_PER_USEC,
-			 cftcp_sysctl(cn, rto_max_ms) * (u64)NSEC_PER_MSEC);
+	INIT_LIST_HEAD(&cs->sent);
+	INIT_LIST_HEAD(&cs->lost);
+	cs->recovering = 0;
+	cs->timed_out = 0;
+	cs->reordered = 0;
+	cs->dsack_seen = 0;
+	cs->probing = 0;
+	cs->rtt_rose = 0;
+	cs->highest_sacked = 0;
+	cs->rack_sent_at = 0;
+	cs->rack_end_seq = 0;
+	cs->rack_rtt_us = 0;
+	cs->reo_wnd_mult = 1;
+	cs->reo_wnd_persist = 0;
 }
 
 /**
  * struct delivery - what one ACK told
+ * @seg: the segment that brought it
  * @now: ns, when it was worked on
  * @rtt_us: round trip of a segment that was sent once, 0 if none
  * @rexmitted: a segment that was sent again was acknowledged
  * @sacked: something new was SACKed
+ * @dsack: @dup arrived twice (RFC 2883)
+ * @dup: the block that says so
  */
 struct delivery {
+	const struct cftcp_segment *seg;
 	u64 now;
 	u32 rtt_us;
 	bool rexmitted;
 	bool sacked;
+	bool dsack;
+	struct cftcp_sack dup;
 };
+
+/* Does the ACK echo a timestamp older than @tsval? RFC 3522. */
+static bool echoes_before(const struct cftcp_sock *cs,
+			  const struct cftcp_segment *seg, u32 tsval)
+{
+	return cs->ts_ok && seg->opt.has_ts && seg->opt.tsecr &&
+	       cftcp_before(seg->opt.tsecr, tsval);
+}
+
+/* RFC 8985 6.2 step 2: this may answer an earlier copy. */
+static bool ambiguous(const struct cftcp_sock *cs, const struct cftcp_cb *cb,
+		      const struct delivery *d, u32 rtt_us)
+{
+	u32 tsval = (u32)div_u64(cb->sent_at, NSEC_PER_MSEC) + cs->ts_offset;
+
+	return rtt_us < cs->min_rtt_us || echoes_before(cs, d->seg, tsval);
+}
 
 /* A segment is known to have arrived. */
 static void delivered(struct cftcp_sock *cs, const struct cftcp_cb *cb,
@@ -67,12 +88,11 @@ static void delivered(struct cftcp_sock *cs, const struct cftcp_cb *cb,
 
 	if (cb->sacked & CFTCP_SEG_REXMITTED) {
 		d->rexmitted = true;
-		/* RFC 8985 6.2 step 2: this may answer the first copy. */
-		if (rtt_us < cs->min_rtt_us)
+		if (ambiguous(cs, cb, d, rtt_us))
 			return;
 	} else {
 		d->rtt_us = rtt_us;
-		if (cftcp_before(cb->seq, cs->highest_sacked))
+		if (cftcp_before(cb->end_seq, cs->highest_sacked))
 			cs->reordered = 1;
 	}
 	if (cb->sent_at > cs->rack_sent_at ||
@@ -163,10 +183,9 @@ static void sack_block(struct sock *sk, struct cftcp_sack block,
 			continue;
 		delivered(cs, cb, d);
 		d->sacked = true;
-		if (cb->sacked & CFTCP_SEG_LOST) {
-			cb->sacked &= ~CFTCP_SEG_LOST;
-			cs->lost_segs--;
-		}
+		forget_marks(cs, cb);
+		list_del_init(&cb->node);
+		cb->sacked &= ~CFTCP_SEG_LOST;
 		cb->sacked |= CFTCP_SEG_SACKED;
 		cs->sacked_segs++;
 		if (cftcp_after(cb->end_seq, cs->highest_sacked))
@@ -174,19 +193,41 @@ static void sack_block(struct sock *sk, struct cftcp_sack block,
 	}
 }
 
-static void read_sacks(struct sock *sk, const struct cftcp_segment *seg,
-		       struct delivery *d)
+/*
+ * RFC 2883 section 4: the first block tells of what came twice when it lies
+ * below SEG.ACK, though not further than anything of ours can come from, or
+ * within the second.
+ */
+static bool is_dsack(const struct cftcp_sock *cs,
+		     const struct cftcp_segment *seg)
+{
+	const struct cftcp_sack *first = &seg->opt.sacks[0], *next = first + 1;
+
+	if (!cftcp_after(first->end, first->start))
+		return false;
+	if (!cftcp_after(first->end, seg->ack))
+		return seg->ack - first->start <= cs->max_snd_wnd + 1;
+	return seg->opt.sack_count > 1 &&
+	       !cftcp_before(first->start, next->start) &&
+	       !cftcp_after(first->end, next->end) &&
+	       !cftcp_after(next->end, cs->snd_nxt);
+}
+
+static void read_sacks(struct sock *sk, struct delivery *d)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
+	const struct cftcp_options *opt = &d->seg->opt;
 
-	if (!cs->sack_ok)
+	if (!cs->sack_ok || !opt->sack_count)
 		return;
-	for (int i = 0; i < seg->opt.sack_count; i++) {
-		struct cftcp_sack block = seg->opt.sacks[i];
+	d->dsack = is_dsack(cs, d->seg);
+	d->dup = opt->sacks[0];
+	if (d->dsack)
+		cftcp_count(cftcp_sock_net(sk), DsackReceived);
+	for (int i = d->dsack; i < opt->sack_count; i++) {
+		struct cftcp_sack block = opt->sacks[i];
 
-		/* Of what is in flight, and not empty: else it is D-SACK,
-		 * or tells of octets that were never sent.
-		 */
+		/* Of what is in flight, and not empty: nothing else was sent. */
 		if (cftcp_after(block.end, block.start) &&
 		    !cftcp_before(block.start, cs->snd_una) &&
 		    !cftcp_after(block.end, cs->snd_nxt))
@@ -194,21 +235,26 @@ static void read_sacks(struct sock *sk, const struct cftcp_segment *seg,
 	}
 }
 
-static void measure(struct sock *sk, const struct cftcp_segment *seg,
-		    const struct delivery *d)
-{
-	struct cftcp_sock *cs = cftcp_sk(sk);
-	u32 ms;
+/*
+ * RACK, RFC 8985 section 6.2.
+ */
 
-	/* Karn: no sample from a segment that was sent more than once, unless
-	 * its echo says which copy it answers (RFC 6298 section 3).
-	 */
-	if (d->rtt_us && !d->rexmitted) {
-		cftcp_rtt_sample(sk, d->rtt_us);
-	} else if (cs->ts_ok && seg->opt.has_ts && seg->opt.tsecr) {
-		ms = cftcp_clock_ms() + cs->ts_offset - seg->opt.tsecr;
-		if (ms < CFTCP_DAY_MS)
-			cftcp_rtt_sample(sk, max(ms, 1U) * USEC_PER_MSEC);
+/* Step 4: a spurious retransmission widens the window for a while. */
+static void adapt_reorder_window(struct cftcp_sock *cs,
+				 const struct delivery *d, bool recovered)
+{
+	bool probed_twice = cs->probing && cs->probe_again &&
+			    d->dup.end == cs->probe_end;
+
+	if (cs->dsack_seen && !cftcp_before(cs->snd_una, cs->dsack_round))
+		cs->dsack_seen = 0;
+	if (d->dsack && !cs->dsack_seen && !probed_twice) {
+		cs->dsack_seen = 1;
+		cs->dsack_round = cs->snd_nxt;
+		cs->reo_wnd_mult += cs->reo_wnd_mult < U8_MAX;
+		cs->reo_wnd_persist = REO_WND_PERSIST;
+	} else if (recovered && cs->reo_wnd_persist && !--cs->reo_wnd_persist) {
+		cs->reo_wnd_mult = 1;
 	}
 }
 
@@ -217,7 +263,8 @@ static u32 reorder_window_us(const struct cftcp_sock *cs)
 	if (!cs->reordered &&
 	    (cs->recovering || cs->sacked_segs >= DUP_THRESH))
 		return 0;
-	return min(cs->min_rtt_us / 4, cs->srtt_us);
+	return min_t(u64, cs->reo_wnd_mult * (u64)cs->min_rtt_us / 4,
+		     cs->srtt_us);
 }
 
 static bool sent_before_rack(const struct cftcp_sock *cs,
@@ -236,74 +283,88 @@ static void begin_recovery(struct cftcp_sock *cs)
 	cs->recovery_point = cs->snd_nxt;
 }
 
-static void mark_lost(struct cftcp_sock *cs, struct sk_buff *skb)
+static void mark_lost(struct cftcp_sock *cs, struct cftcp_cb *cb)
 {
-	struct cftcp_cb *cb = cftcp_cb(skb);
-
 	begin_recovery(cs);
-	if (!(cb->sacked & CFTCP_SEG_LOST))
-		cs->lost_segs++;
+	if (cb->sacked & CFTCP_SEG_LOST)
+		return;
 	cb->sacked |= CFTCP_SEG_LOST;
+	cs->lost_segs++;
+	list_move_tail(&cb->node, &cs->lost);
 }
 
-/* RFC 8985 section 6.2 step 5. Returns ns until the next one is overdue. */
-static u64 find_losses(struct sock *sk, u64 now)
+/* ns that a segment may be on its way before one that left later proves it
+ * lost.
+ */
+static u64 patience_ns(const struct cftcp_sock *cs)
 {
-	struct cftcp_sock *cs = cftcp_sk(sk);
-	u64 patience = (u64)NSEC_PER_USEC *
-		       (cs->rack_rtt_us + reorder_window_us(cs));
-	struct sk_buff *skb;
-	u64 wait = 0;
+	return (u64)NSEC_PER_USEC *
+	       (cs->rack_rtt_us + reorder_window_us(cs));
+}
 
-	for (skb = cftcp_rtx_head(cs); skb; skb = skb_rb_next(skb)) {
-		struct cftcp_cb *cb = cftcp_cb(skb);
-		u64 age = now - cb->sent_at;
+/*
+ * Step 5. Returns ns until all is overdue that left before what has arrived,
+ * 0 if nothing did.
+ */
+static u64 find_losses(struct cftcp_sock *cs, u64 now)
+{
+	u64 patience = patience_ns(cs);
+	struct cftcp_cb *cb, *next;
 
-		if (cb->sacked & (CFTCP_SEG_SACKED | CFTCP_SEG_LOST) ||
-		    !sent_before_rack(cs, cb))
-			continue;
-		if (age >= patience)
-			mark_lost(cs, skb);
-		else
-			wait = max(wait, patience - age);
+	list_for_each_entry_safe(cb, next, &cs->sent, node) {
+		if (!sent_before_rack(cs, cb))
+			break;
+		if (now - cb->sent_at < patience)
+			return cs->rack_sent_at + patience - now;
+		mark_lost(cs, cb);
 	}
-	return wait;
+	return 0;
 }
 
 static void repair(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
-	struct sk_buff *skb;
+	struct cftcp_cb *cb;
 
-	for (skb = cftcp_rtx_head(cs); skb && cs->lost_segs;
-	     skb = skb_rb_next(skb)) {
-		if (!(cftcp_cb(skb)->sacked & CFTCP_SEG_LOST))
-			continue;
-		if (cftcp_retransmit(sk, skb, !cs->sack_ok))
+	while ((cb = list_first_entry_or_null(&cs->lost, struct cftcp_cb,
+					      node))) {
+		/* After a timeout nothing but the head, until it is answered. */
+		if (cs->timed_out)
+			cb = cftcp_cb(cftcp_rtx_head(cs));
+		if (!(cb->sacked & CFTCP_SEG_LOST) ||
+		    cftcp_retransmit(sk, cftcp_cb_skb(cb), cs->timed_out))
 			return;
 		cftcp_count(cftcp_sock_net(sk), FastRetransmit);
 	}
 }
 
-/* Without SACK only the first segment is known to be missing. */
+/*
+ * Without SACK.
+ */
+
+/* Only the first segment is known to be missing. */
 static void mark_first_lost(struct sock *sk, struct sk_buff *head)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
 	if (head->len <= cs->mss || !cftcp_split(sk, head, cs->mss))
-		mark_lost(cs, head);
+		mark_lost(cs, cftcp_cb(head));
 }
 
-/* NewReno's part, for a peer without SACK (RFC 6582). */
+/* NewReno's part (RFC 6582). */
 static void count_dup_acks(struct sock *sk, const struct cftcp_segment *seg,
 			   bool advanced)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct sk_buff *head = cftcp_rtx_head(cs);
 
+	if (cs->sack_ok)
+		return;
 	if (advanced) {
 		cs->dup_acks = 0;
-		if (cs->recovering && !cs->sack_ok && head)
+		/* What the RTO had marked may be on its way a second time. */
+		if (cs->recovering && head &&
+		    !(cftcp_cb(head)->sacked & CFTCP_SEG_REXMITTED))
 			mark_first_lost(sk, head);
 		return;
 	}
@@ -313,38 +374,92 @@ static void count_dup_acks(struct sock *sk, const struct cftcp_segment *seg,
 		return;
 	if (cs->dup_acks < U8_MAX)
 		cs->dup_acks++;
-	if (cs->dup_acks == DUP_THRESH && !cs->recovering && !cs->sack_ok)
+	if (cs->dup_acks == DUP_THRESH && !cs->recovering)
 		mark_first_lost(sk, head);
 }
 
-bool cftcp_recovery_acked(struct sock *sk, const struct cftcp_segment *seg)
-{
-	struct cftcp_sock *cs = cftcp_sk(sk);
-	struct delivery d = { .now = ktime_get_ns() };
-	bool advanced = cftcp_after(seg->ack, cs->snd_una);
+/*
+ * Tail loss probe, RFC 8985 section 7.
+ */
 
-	if (advanced)
-		advance_una(sk, seg->ack, &d);
-	read_sacks(sk, seg, &d);
-	/* First, for a full ACK tells of no further loss (RFC 6582 3.2). */
-	if (cs->recovering && !cftcp_before(cs->snd_una, cs->recovery_point))
-		cs->recovering = 0;
-	count_dup_acks(sk, seg, advanced);
-	if (advanced) {
-		measure(sk, seg, &d);
-		cftcp_timer_acked(sk);
-	}
-	if (d.sacked || cs->sacked_segs || cs->recovering)
-		cftcp_timer_reorder(sk, find_losses(sk, d.now));
-	if (cs->lost_segs)
-		repair(sk);
-	return advanced;
+bool cftcp_recovery_may_probe(const struct cftcp_sock *cs)
+{
+	return cs->sack_ok && !cs->sacked_segs && !cs->recovering &&
+	       !cs->probing;
 }
 
-void cftcp_recovery_reorder(struct sock *sk)
+static bool resend_last(struct sock *sk)
 {
-	cftcp_timer_reorder(sk, find_losses(sk, ktime_get_ns()));
-	repair(sk);
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct sk_buff *last = skb_rb_last(&cs->rtx);
+	u32 more;
+
+	if (!last)
+		return false;
+	more = last->len > cs->mss ? (last->len - 1) / cs->mss * cs->mss : 0;
+	if (more) {
+		if (cftcp_split(sk, last, more))
+			return false;
+		last = skb_rb_next(last);
+	}
+	return !cftcp_retransmit(sk, last, true);
+}
+
+bool cftcp_recovery_probe(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	cs->probing = 1;
+	cs->probe_again = !cftcp_push_override(sk);
+	if (cs->probe_again && !resend_last(sk)) {
+		cs->probing = 0;
+		return false;
+	}
+	cs->probe_end = cs->snd_nxt;
+	cftcp_count(cftcp_sock_net(sk), LossProbe);
+	return true;
+}
+
+/* Section 7.4.2: was the probe answered, and had it repaired a loss? */
+static void check_probe(struct sock *sk, const struct delivery *d,
+			bool advanced)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	const struct cftcp_segment *seg = d->seg;
+
+	if (!cs->probing || cftcp_before(seg->ack, cs->probe_end))
+		return;
+	if (!cs->probe_again || (d->dsack && d->dup.end == cs->probe_end)) {
+		cs->probing = 0;
+	} else if (cftcp_after(seg->ack, cs->probe_end)) {
+		cs->probing = 0;
+		cftcp_count(cftcp_sock_net(sk), LossProbeRepaired);
+	} else if (!advanced && !seg->opt.sack_count && !seg->len) {
+		cs->probing = 0;
+	}
+}
+
+/*
+ * Retransmission timeouts, true ones and others.
+ */
+
+/* The first ACK after a timeout tells by its echo what it answers (RFC 3522). */
+static void judge_timeout(struct sock *sk, const struct delivery *d)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct cftcp_cb *cb;
+
+	cs->timed_out = 0;
+	if (d->dsack || !echoes_before(cs, d->seg, cs->timeout_tsval))
+		return;
+	cftcp_count(cftcp_sock_net(sk), RtoSpurious);
+	/* What was given up for lost is on its way (RFC 4015 section 3.2). */
+	list_for_each_entry(cb, &cs->lost, node)
+		cb->sacked &= ~CFTCP_SEG_LOST;
+	list_splice_init(&cs->lost, &cs->sent);
+	cs->lost_segs = 0;
+	cs->recovering = 0;
+	cftcp_rtt_rose(sk);
 }
 
 /* The peer took back what it had SACKed (RFC 2018 section 8). */
@@ -352,10 +467,30 @@ static void forget_sacks(struct cftcp_sock *cs)
 {
 	struct sk_buff *skb;
 
-	for (skb = cftcp_rtx_head(cs); skb; skb = skb_rb_next(skb))
-		cftcp_cb(skb)->sacked &= ~CFTCP_SEG_SACKED;
+	for (skb = cftcp_rtx_head(cs); skb; skb = skb_rb_next(skb)) {
+		struct cftcp_cb *cb = cftcp_cb(skb);
+
+		if (!(cb->sacked & CFTCP_SEG_SACKED))
+			continue;
+		cb->sacked &= ~CFTCP_SEG_SACKED;
+		mark_lost(cs, cb);
+	}
 	cs->sacked_segs = 0;
 	cs->highest_sacked = cs->snd_una;
+}
+
+/* RFC 8985 section 6.3: the head, and what left no later than it may have. */
+static void mark_overdue(struct cftcp_sock *cs, struct sk_buff *head)
+{
+	u64 now = ktime_get_ns(), patience = patience_ns(cs);
+	struct cftcp_cb *cb, *next;
+
+	mark_lost(cs, cftcp_cb(head));
+	list_for_each_entry_safe(cb, next, &cs->sent, node) {
+		if (now - cb->sent_at < patience)
+			break;
+		mark_lost(cs, cb);
+	}
 }
 
 void cftcp_recovery_rto(struct sock *sk)
@@ -365,11 +500,64 @@ void cftcp_recovery_rto(struct sock *sk)
 
 	if (!head)
 		return;
-	if (cftcp_cb(head)->sacked & CFTCP_SEG_SACKED)
-		forget_sacks(cs);
+	if (!cs->timed_out)
+		cs->timeout_tsval = cftcp_clock_ms() + cs->ts_offset;
+	cs->timed_out = 1;
+	cs->probing = 0;
 	cs->recovering = 1;
 	cs->recovery_point = cs->snd_nxt;
+	if (cftcp_cb(head)->sacked & CFTCP_SEG_SACKED)
+		forget_sacks(cs);
+	mark_overdue(cs, head);
 	/* RFC 9293 3.8.6.1: a window that was shrunk to nothing is probed. */
 	if (cftcp_retransmit(sk, head, true) == -EAGAIN)
 		cftcp_send_probe(sk);
+}
+
+void cftcp_recovery_reorder(struct sock *sk)
+{
+	u64 wait = find_losses(cftcp_sk(sk), ktime_get_ns());
+
+	repair(sk);
+	cftcp_timer_repaired(sk, wait);
+}
+
+/* Is all that was sent before the loss acknowledged? */
+static bool end_recovery(struct cftcp_sock *cs)
+{
+	if (!cs->recovering || cftcp_before(cs->snd_una, cs->recovery_point))
+		return false;
+	cs->recovering = 0;
+	return true;
+}
+
+bool cftcp_recovery_acked(struct sock *sk, const struct cftcp_segment *seg)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct delivery d = { .seg = seg, .now = ktime_get_ns() };
+	bool advanced = cftcp_after(seg->ack, cs->snd_una);
+	bool recovered;
+	u64 wait = 0;
+
+	if (advanced)
+		advance_una(sk, seg->ack, &d);
+	read_sacks(sk, &d);
+	/* First, for a full ACK tells of no further loss (RFC 6582 3.2). */
+	recovered = end_recovery(cs);
+	adapt_reorder_window(cs, &d, recovered);
+	check_probe(sk, &d, advanced);
+	if (advanced && cs->timed_out)
+		judge_timeout(sk, &d);
+	count_dup_acks(sk, seg, advanced);
+	if (advanced) {
+		cftcp_rtt_acked(sk, seg, d.rexmitted ? 0 : d.rtt_us);
+		cftcp_timer_acked(sk);
+	} else if (d.rtt_us && !d.rexmitted) {
+		cftcp_rtt_sample(sk, d.rtt_us);
+	}
+	if (cs->sack_ok)
+		wait = find_losses(cs, d.now);
+	repair(sk);
+	cftcp_timer_repaired(sk, wait);
+	return advanced;
 }

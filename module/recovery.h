@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Round trip and RTO estimation, the SACK scoreboard, loss detection. */
+/* The SACK scoreboard, loss detection and repair (RFC 8985). */
 #ifndef _CFTCP_RECOVERY_H
 #define _CFTCP_RECOVERY_H
 
 #include <linux/types.h>
 
 struct cftcp_segment;
+struct cftcp_sock;
 struct sock;
 
-/**
- * cftcp_rtt_sample() - a round trip was measured (RFC 6298 section 2)
- * @sk: the socket, lock held
- * @rtt_us: us
- */
-void cftcp_rtt_sample(struct sock *sk, u32 rtt_us);
+/** cftcp_recovery_reset() - nothing was sent yet; lock held or not visible */
+void cftcp_recovery_reset(struct cftcp_sock *cs);
 /**
  * cftcp_recovery_acked() - work through an acceptable ACK
  * @sk: the socket, lock held
@@ -29,5 +26,14 @@ bool cftcp_recovery_acked(struct sock *sk, const struct cftcp_segment *seg);
 void cftcp_recovery_rto(struct sock *sk);
 /** cftcp_recovery_reorder() - the reordering wait is over; lock held */
 void cftcp_recovery_reorder(struct sock *sk);
+/**
+ * cftcp_recovery_probe() - send a loss probe (RFC 8985 section 7.3)
+ * @sk: the socket, lock held
+ *
+ * Return: true when something left.
+ */
+bool cftcp_recovery_probe(struct sock *sk);
+/** cftcp_recovery_may_probe() - may a loss probe be due? RFC 8985 7.2 */
+bool cftcp_recovery_may_probe(const struct cftcp_sock *cs);
 
 #endif

@@ -21,6 +21,7 @@
 #include "opt.h"
 #include "output.h"
 #include "port.h"
+#include "recovery.h"
 #include "sock.h"
 #include "timer.h"
 #include "trace.h"
@@ -70,6 +71,7 @@ void cftcp_sock_init_fields(struct sock *sk)
 	cs->entry.kind = CFTCP_KIND_SOCK;
 	cs->entry.family = sk->sk_family;
 	cs->rtx = RB_ROOT;
+	cftcp_recovery_reset(cs);
 	cs->ofo = RB_ROOT;
 	INIT_HLIST_NODE(&cs->port_node);
 	INIT_HLIST_NODE(&cs->listen_node);
@@ -193,14 +195,10 @@ static void forget_connection(struct sock *sk)
 	cs->read_round_at = 0;
 	cs->fin_queued = 0;
 	cs->fin_received = 0;
-	cs->recovering = 0;
-	cs->reordered = 0;
 	cs->ack_now = 0;
 	cs->backoff = 0;
 	cs->dup_acks = 0;
-	cs->highest_sacked = 0;
-	cs->rack_sent_at = 0;
-	cs->rack_end_seq = 0;
+	cftcp_recovery_reset(cs);
 	cs->srtt_us = 0;
 	cs->min_rtt_us = 0;
 	cs->max_snd_wnd = 0;

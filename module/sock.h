@@ -25,6 +25,8 @@
 #define CFTCP_CORK_MS		200
 /* RFC 5961 section 7: a socket sends at most one challenge ACK in this time. */
 #define CFTCP_CHALLENGE_MS	500
+/* TLP.max_ack_delay of RFC 8985: the longest that a peer delays its ACK. */
+#define CFTCP_PEER_DELACK_MS	200
 /* SACK blocks that fit beside nothing else; three beside timestamps. */
 #define CFTCP_MAX_SACKS		4
 
@@ -38,6 +40,7 @@
  * @wnd: received window, not scaled
  * @sent_at: ns, when it was last sent
  * @first_sent: ns, when it was first sent
+ * @node: link in cftcp_sock.sent or .lost, or in neither
  */
 struct cftcp_cb {
 	u32 seq;
@@ -50,6 +53,7 @@ struct cftcp_cb {
 		struct {
 			u64 sent_at;
 			u64 first_sent;
+			struct list_head node;
 		};
 	};
 };
@@ -58,6 +62,13 @@ static inline struct cftcp_cb *cftcp_cb(const struct sk_buff *skb)
 {
 	BUILD_BUG_ON(sizeof(struct cftcp_cb) > sizeof(skb->cb));
 	return (struct cftcp_cb *)skb->cb;
+}
+
+/** cftcp_cb_skb() - the segment of a struct cftcp_cb */
+static inline struct sk_buff *cftcp_cb_skb(struct cftcp_cb *cb)
+{
+	return container_of((char (*)[sizeof_field(struct sk_buff, cb)])cb,
+			    struct sk_buff, cb);
 }
 
 /* Header flags, by their place in the header. */
@@ -147,7 +158,12 @@ struct cftcp_listen {
  * @nodelay: no Nagle
  * @cork: hold back segments that are not full
  * @recovering: there was a loss; until @recovery_point is acknowledged
+ * @timed_out: the RTO fired, and nothing was acknowledged since
  * @reordered: segments of ours were seen to arrive out of order
+ * @dsack_seen: a D-SACK came; no other counts until @dsack_round
+ * @probing: a loss probe is out (TLP.end_seq is set)
+ * @probe_again: it carries nothing new (TLP.is_retrans)
+ * @rtt_rose: the RTO was too short; @rtt_rose_seq tells for which data not
  * @ack_now: an ACK must leave as soon as the segment is done with
  * @user_timeout_set: by TCP_USER_TIMEOUT
  * @orphaned: counted in cftcp_net.orphans
@@ -164,13 +180,21 @@ struct cftcp_listen {
  * @ofo: segments received out of order, by seq
  * @sacks: blocks to report, most recent first
  * @sack_count: how many
- * @highest_sacked: number after the highest octet that the peer SACKed
+ * @sent: segments in @rtx that may be on their way, by the time they left
+ * @lost: segments in @rtx marked CFTCP_SEG_LOST, those first that left first
+ * @highest_sacked: number after the highest octet known to have arrived
  * @sacked_segs: segments in @rtx marked CFTCP_SEG_SACKED
  * @lost_segs: segments in @rtx marked CFTCP_SEG_LOST
  * @recovery_point: SND.NXT when the loss was noticed
  * @rack_sent_at: ns, send time of the latest segment known to have arrived
  * @rack_end_seq: its end
  * @rack_rtt_us: its round trip
+ * @dsack_round: SND.NXT when the last D-SACK came that counted
+ * @reo_wnd_mult: the reordering window, in quarters of @min_rtt_us
+ * @reo_wnd_persist: recoveries without D-SACK until that is 1 again
+ * @probe_end: SND.NXT when the loss probe was sent
+ * @timeout_tsval: TSval of the first retransmission by the RTO
+ * @rtt_rose_seq: SND.NXT when the RTO was known to have been too short
  *
  * @peer_mss: MSS option of the peer, or the default
  * @user_mss: TCP_MAXSEG, 0 if not set
@@ -233,7 +257,12 @@ struct cftcp_sock {
 	    nodelay:1,
 	    cork:1,
 	    recovering:1,
+	    timed_out:1,
 	    reordered:1,
+	    dsack_seen:1,
+	    probing:1,
+	    probe_again:1,
+	    rtt_rose:1,
 	    ack_now:1,
 	    user_timeout_set:1,
 	    orphaned:1,
@@ -249,6 +278,8 @@ struct cftcp_sock {
 	struct rb_root ofo;
 	struct cftcp_sack sacks[CFTCP_MAX_SACKS];
 	u8 sack_count;
+	struct list_head sent;
+	struct list_head lost;
 	u32 highest_sacked;
 	u32 sacked_segs;
 	u32 lost_segs;
@@ -256,6 +287,12 @@ struct cftcp_sock {
 	u64 rack_sent_at;
 	u32 rack_end_seq;
 	u32 rack_rtt_us;
+	u32 dsack_round;
+	u8 reo_wnd_mult;
+	u8 reo_wnd_persist;
+	u32 probe_end;
+	u32 timeout_tsval;
+	u32 rtt_rose_seq;
 
 	u16 peer_mss;
 	u16 user_mss;

@@ -9,6 +9,8 @@
  *		or a partial segment for its rest. RFC 9293 3.8.6.1, 3.8.6.2.1.
  * DELACK	An ACK is owed. RFC 9293 3.8.6.3.
  * REORDER	A segment is overdue but may only be reordered. RFC 8985 6.2.
+ * PROBE	The last of what is in flight may be lost. RFC 8985 7.2. Of
+ *		RTO, REORDER and PROBE one runs (RFC 8985 section 8).
  * FIN_WAIT2	Nobody has this socket open, and the peer does not send its
  *		FIN. FIN-WAIT-2 without a file descriptor only.
  * USER		What was sent has not been acknowledged for the user timeout;
@@ -85,9 +87,63 @@ static u32 user_timeout_ms(const struct sock *sk)
 	return cftcp_sysctl(cftcp_sock_net(sk), user_timeout_ms);
 }
 
+/* R2 of a SYN is a count (syn_retries) unless the user set a time. */
+static bool opening(const struct sock *sk)
+{
+	return (1 << sk->sk_state) & (TCPF_SYN_SENT | TCPF_SYN_RECV);
+}
+
 static bool in_flight(const struct sock *sk)
 {
 	return cftcp_sk(sk)->snd_una != cftcp_sk(sk)->snd_nxt;
+}
+
+static void stop_repair(struct sock *sk)
+{
+	stop(sk, CFTCP_TIMER_RTO);
+	stop(sk, CFTCP_TIMER_REORDER);
+	stop(sk, CFTCP_TIMER_PROBE);
+}
+
+static void start_repair(struct sock *sk, enum cftcp_timer_id id, u64 at)
+{
+	stop_repair(sk);
+	start(sk, id, at);
+}
+
+static void restart_rto(struct sock *sk)
+{
+	u64 at = ktime_get_ns() + cftcp_rto_ns(sk);
+
+	cftcp_sk(sk)->timer.rto_at = at;
+	start_repair(sk, CFTCP_TIMER_RTO, at);
+}
+
+/* RFC 8985 7.2, with the floor of 10 ms that its drafts had. */
+static u64 probe_timeout_ns(const struct sock *sk)
+{
+	const struct cftcp_sock *cs = cftcp_sk(sk);
+	u64 us = max(2 * (u64)cs->srtt_us, 10 * (u64)USEC_PER_MSEC);
+
+	if (!cs->srtt_us)
+		us = USEC_PER_SEC;
+	else if (cs->snd_nxt - cs->snd_una <= cs->mss)
+		us += CFTCP_PEER_DELACK_MS * USEC_PER_MSEC;
+	return us * NSEC_PER_USEC;
+}
+
+/* PROBE where it may be, as before if it runs already; else RTO. */
+static void start_probe_or_rto(struct sock *sk)
+{
+	struct cftcp_timer *timer = &cftcp_sk(sk)->timer;
+	u64 at = timer->at[CFTCP_TIMER_PROBE];
+
+	if (!opening(sk) && cftcp_recovery_may_probe(cftcp_sk(sk)))
+		start_repair(sk, CFTCP_TIMER_PROBE,
+			     at ?: min(ktime_get_ns() + probe_timeout_ns(sk),
+				       timer->rto_at));
+	else
+		start_repair(sk, CFTCP_TIMER_RTO, timer->rto_at);
 }
 
 /* When the oldest thing in flight left for the first time. */
@@ -117,12 +173,6 @@ static void start_user_timeout(struct sock *sk, u64 since)
 		stop(sk, CFTCP_TIMER_USER);
 }
 
-/* R2 of a SYN is a count (syn_retries) unless the user set a time. */
-static bool opening(const struct sock *sk)
-{
-	return (1 << sk->sk_state) & (TCPF_SYN_SENT | TCPF_SYN_RECV);
-}
-
 void cftcp_timer_sent(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -131,8 +181,11 @@ void cftcp_timer_sent(struct sock *sk)
 		stop(sk, CFTCP_TIMER_PERSIST);
 		cs->backoff = 0;
 	}
-	if (!cs->timer.at[CFTCP_TIMER_RTO])
-		start(sk, CFTCP_TIMER_RTO, ktime_get_ns() + cftcp_rto_ns(sk));
+	if (!cs->timer.rto_at)
+		cs->timer.rto_at = ktime_get_ns() + cftcp_rto_ns(sk);
+	stop(sk, CFTCP_TIMER_PROBE);
+	if (!cs->timer.at[CFTCP_TIMER_REORDER])
+		start_probe_or_rto(sk);
 	if (!cs->timer.at[CFTCP_TIMER_USER] &&
 	    (!opening(sk) || cs->user_timeout_set))
 		start_user_timeout(sk, flight_began(sk));
@@ -140,14 +193,13 @@ void cftcp_timer_sent(struct sock *sk)
 
 void cftcp_timer_acked(struct sock *sk)
 {
-	cftcp_sk(sk)->backoff = 0;
 	if (in_flight(sk)) {
-		start(sk, CFTCP_TIMER_RTO, ktime_get_ns() + cftcp_rto_ns(sk));
+		restart_rto(sk);
 		start_user_timeout(sk, flight_began(sk));
 		return;
 	}
-	stop(sk, CFTCP_TIMER_RTO);
-	stop(sk, CFTCP_TIMER_REORDER);
+	cftcp_sk(sk)->timer.rto_at = 0;
+	stop_repair(sk);
 	if (sock_flag(sk, SOCK_DEAD) && sk->sk_state != TCP_FIN_WAIT2)
 		start_user_timeout(sk, ktime_get_ns());
 	else
@@ -214,12 +266,21 @@ void cftcp_timer_ack_sent(struct sock *sk)
 	stop(sk, CFTCP_TIMER_DELACK);
 }
 
-void cftcp_timer_reorder(struct sock *sk, u64 ns)
+void cftcp_timer_repaired(struct sock *sk, u64 reorder_ns)
 {
-	if (ns)
-		start(sk, CFTCP_TIMER_REORDER, ktime_get_ns() + ns);
+	struct cftcp_timer *timer = &cftcp_sk(sk)->timer;
+	struct sk_buff *head = cftcp_rtx_head(cftcp_sk(sk));
+	u64 at = ktime_get_ns() + reorder_ns;
+
+	if (!head)
+		return;
+	/* RFC 6298 section 5: one RTO after it was last sent, or later. */
+	timer->rto_at = max(timer->rto_at,
+			    cftcp_cb(head)->sent_at + cftcp_rto_ns(sk));
+	if (reorder_ns && at < timer->rto_at)
+		start_repair(sk, CFTCP_TIMER_REORDER, at);
 	else
-		stop(sk, CFTCP_TIMER_REORDER);
+		start_probe_or_rto(sk);
 }
 
 void cftcp_timer_orphaned(struct sock *sk)
@@ -279,13 +340,22 @@ static void rto_fired(struct sock *sk)
 	}
 	if (cs->backoff < 32)
 		cs->backoff++;
-	start(sk, CFTCP_TIMER_RTO, ktime_get_ns() + cftcp_rto_ns(sk));
+	restart_rto(sk);
 	if (opening(sk)) {
 		cs->syn_rexmits++;
 		cftcp_send_syn(sk);
 	} else {
 		cftcp_event(sk, CFTCP_EV_RTO, NULL);
 	}
+}
+
+static void probe_fired(struct sock *sk)
+{
+	if (cftcp_recovery_probe(sk))
+		restart_rto(sk);
+	else
+		start_repair(sk, CFTCP_TIMER_RTO,
+			     cftcp_sk(sk)->timer.rto_at);
 }
 
 static void persist_fired(struct sock *sk)
@@ -319,6 +389,9 @@ static void fire(struct sock *sk, enum cftcp_timer_id id)
 	case CFTCP_TIMER_REORDER:
 		cftcp_recovery_reorder(sk);
 		break;
+	case CFTCP_TIMER_PROBE:
+		probe_fired(sk);
+		break;
 	case CFTCP_TIMER_FIN_WAIT2:
 		cftcp_count(cftcp_sock_net(sk), FinWait2Timeout);
 		cftcp_event(sk, CFTCP_EV_FIN_WAIT2, NULL);
@@ -334,7 +407,8 @@ static void fire(struct sock *sk, enum cftcp_timer_id id)
 /* What ends the connection comes first, so that nothing is sent for it. */
 static const enum cftcp_timer_id order[] = {
 	CFTCP_TIMER_USER, CFTCP_TIMER_FIN_WAIT2, CFTCP_TIMER_RTO,
-	CFTCP_TIMER_PERSIST, CFTCP_TIMER_REORDER, CFTCP_TIMER_DELACK,
+	CFTCP_TIMER_PERSIST, CFTCP_TIMER_REORDER, CFTCP_TIMER_PROBE,
+	CFTCP_TIMER_DELACK,
 };
 
 static void run(struct sock *sk)
@@ -401,6 +475,7 @@ void cftcp_timer_stop_all(struct sock *sk)
 	struct cftcp_timer *timer = &cftcp_sk(sk)->timer;
 
 	memset(timer->at, 0, sizeof(timer->at));
+	timer->rto_at = 0;
 	if (!timer->held)
 		return;
 	if (hrtimer_try_to_cancel(&timer->hrtimer) < 0) {

@@ -19,6 +19,7 @@ enum cftcp_timer_id {
 	CFTCP_TIMER_PERSIST,
 	CFTCP_TIMER_DELACK,
 	CFTCP_TIMER_REORDER,
+	CFTCP_TIMER_PROBE,
 	CFTCP_TIMER_FIN_WAIT2,
 	CFTCP_TIMER_USER,
 	CFTCP_TIMER_COUNT
@@ -30,11 +31,14 @@ enum cftcp_timer_id {
  * @held: it holds a reference of the socket, from the first arming on until
  *	it is known that it will not run again
  * @at: ns (CLOCK_MONOTONIC) when each timer fires, 0 when it does not run
+ * @rto_at: ns, end of the RTO while anything is in flight, else 0; REORDER or
+ *	PROBE may run in its stead
  */
 struct cftcp_timer {
 	struct hrtimer hrtimer;
 	bool held;
 	u64 at[CFTCP_TIMER_COUNT];
+	u64 rto_at;
 };
 
 /** cftcp_timer_init() - for a new socket; nothing runs */
@@ -63,8 +67,12 @@ void cftcp_timer_window_open(struct sock *sk);
 void cftcp_timer_ack_owed(struct sock *sk);
 /** cftcp_timer_ack_sent() - every segment with ACK pays it */
 void cftcp_timer_ack_sent(struct sock *sk);
-/** cftcp_timer_reorder() - look for losses again after @ns, 0 for never */
-void cftcp_timer_reorder(struct sock *sk, u64 ns);
+/**
+ * cftcp_timer_repaired() - losses were looked for and sent again
+ * @sk: the socket, lock held
+ * @reorder_ns: look for losses again after this time; 0 for never
+ */
+void cftcp_timer_repaired(struct sock *sk, u64 reorder_ns);
 /** cftcp_timer_orphaned() - the user closed; the orphan timeout begins */
 void cftcp_timer_orphaned(struct sock *sk);
 /** cftcp_timer_fin_wait2() - FIN-WAIT-2 begins, or its user closed */

@@ -830,7 +830,7 @@ def stamped(state):
     conn.send("A", seq=-1)
     conn.answer("ACK")
     if state != TW:
-        conn.peer.expect_nothing(600)  # past the limit on challenge ACKs
+        conn.peer.flush(600)  # past the limit on challenge ACKs; a FIN is probed
         conn.send("S", seq=1)
         conn.answer("ACK")
     for seg in conn.peer.all:
