@@ -8,7 +8,7 @@ import socket
 
 import cftest as t
 
-COUNT = 50 if t.DEBUG else 1000
+COUNT = 50 if t.DEBUG else 200 if t.LESS else 1000
 LOSS = "loss 10%"
 SIZE = 2500  # octets each way, a little different for each connection
 
@@ -62,11 +62,11 @@ def finish(socks, side, how):
 
 def must_empty(net, timeout):
     """No connection is left in either namespace's table."""
-    for namespace, file in ((net.a, "cftcp"), (net.b, "tcp")):
+    for namespace, proto in ((net.a, t.DUT), (net.b, t.STOCK)):
         t.wait_for(
-            lambda: len(namespace.read(file).splitlines()) == 1,
+            lambda: not namespace.table(proto),
             timeout,
-            f"{file} table empty",
+            f"{t.proc_name(proto)} empty",
             every=0.5,
         )
     gauges = net.a.counters()

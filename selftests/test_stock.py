@@ -34,7 +34,8 @@ def http_server(ns, port):
     """python -m http.server in a process of its own."""
     with ns.inside():
         process = subprocess.Popen(
-            ["/usr/bin/python3", "-m", "http.server", str(port), "-d", FILES],
+            ["/usr/bin/python3", "-m", "http.server", str(port), "-d", FILES]
+            + ["-b", t.ANY],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -54,7 +55,8 @@ def http_server(ns, port):
 def curl(ns, address, port, name, *options):
     """sha256 of the file, by curl on stock TCP."""
     command = ["curl", "-sf", "--max-time", str(120 * t.SLOW), *options]
-    command.append(f"http://{address}:{port}/{name}")
+    host = f"[{address}]" if ":" in address else address
+    command.append(f"http://{host}:{port}/{name}")
     return t.digest(ns.run(command, text=False))
 
 
@@ -121,7 +123,7 @@ def http_through_load_use_and_unload():
     m.unload_soon()
     shell = Shell(net)
     traffic = Traffic(net.a, net.b.address, 8000, sums)
-    for _ in range(3 if t.DEBUG else 12):
+    for _ in range(3 if t.DEBUG or t.LESS else 12):
         m.load()
         shell.works()
         use(net)
@@ -169,10 +171,10 @@ def both_stacks_serve_at_once():
 
     with net.a.inside():
         server = http.server.ThreadingHTTPServer(
-            ("", 8003), Handler, bind_and_activate=False
+            (t.ANY, 8003), Handler, bind_and_activate=False
         )
         server.socket.close()
-        server.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, t.DUT)
+        server.socket = socket.socket(t.AF, socket.SOCK_STREAM, t.DUT)
         server.server_bind()
         server.server_activate()
     t.Background(server.serve_forever)
