@@ -35,7 +35,7 @@ def options_of(seg):
     return kinds
 
 
-@t.test("MUST-65", "MUST-68", "MUST-69", "MAY-3", "R2018-1", "R5482-2",
+@t.test("MUST-2", "MUST-65", "MUST-68", "MUST-69", "MAY-3", "R2018-1", "R5482-2",
         cases={"passive": "passive", "active": "active"})  # fmt: skip
 def options_of_a_life(role):
     """Of every kind of segment, from SYN to the ACK of TIME-WAIT, and RST."""
@@ -58,8 +58,8 @@ def options_of_a_life(role):
     peer.send("S", seq=3)
     peer.expect("A", what="challenge ACK")
     ours.shutdown(socket.SHUT_WR)
-    peer.expect("FA")
-    peer.expect("FA", what="FIN again")
+    first, again = peer.expect("FA"), peer.expect("FA", what="FIN again")
+    t.check(again.opts["ts"] > first.opts["ts"], "a FIN as old as the first")
     peer.send("A", ack=peer.rcv)
     peer.send("FA")
     peer.expect("A", what="ACK in TIME-WAIT")
@@ -69,7 +69,11 @@ def options_of_a_life(role):
         other.close()
         victim.expect("RA")
         peer.all += victim.all
+    peer.send("F", seq=3)
+    peer.send("A", seq=3, ack=4711)
+    peer.flush(5)
     for seg in peer.all:
+        t.check(seg.csum_ok, f"checksum of {seg}")
         kinds = options_of(seg)
         t.check(USER_TIMEOUT not in kinds, f"a user timeout in {seg}")
         on_syn = ON_SYN_ONLY & set(kinds)
@@ -209,6 +213,114 @@ def abort_in_syn_sent(disconnect):
         ours.close()
     net.a.wait_state("CLOSED", peer.dut_port, peer.port)
     peer.expect_nothing(4000)
+
+
+@t.test("L-14", "L-13", "C-40", "MUST-34", "SHLD-15")
+def behind_a_window_that_shrank():
+    """What the peer takes lies at its right edge, not beyond: there an ACK and
+    the RST of an abort have their numbers."""
+    t.net().a.tune(rto_min_ms=20000, rto_init_ms=20000)
+    ours, peer = t.with_peer(t.net(), win=5000)
+    ours.setsockopt(t.SOL_TCP, socket.TCP_NODELAY, 1)
+    ours.send(bytes(5000))
+    while peer.rcv < 5001:
+        peer.expect("A")
+    peer.send("A", ack=1, win=1000)
+    peer.send("A", ack=1, win=1000, data=b"more")
+    peer.expect("A", seq=1001, ack=5, length=0)
+    t.linger(ours, 1, 0)
+    t.equal(ours.recv(4), b"more")
+    ours.close()
+    peer.expect("RA", seq=1001, ack=5, length=0)
+
+
+@t.test("R6528-2", "R6528-1", "MUST-8", "R6191-D", "R7323-17", "C-54")
+def clocks_of_a_4_tuple():
+    """From one connection to the next, ISN and time stamp go on by their clocks:
+    nothing is drawn anew."""
+    net = t.net()
+    listener = net.a.listener()
+    first = t.Peer(net, ts=True)
+    seen = []
+    for pause in 0, 1, 2 if t.DEBUG else 1000:
+        time.sleep(pause)
+        peer = t.Peer(net, port=first.port, ts=True)
+        peer.dut_port = listener.getsockname()[1]
+        peer.send("S")
+        seen.append(peer.expect("SA"))
+        peer.send("R", seq=1)
+        peer.close()
+    for one, two in zip(seen, seen[1:]):
+        passed = (two.time - one.time) / 1e9
+        ticks = t.distance(two.opts["ts"][0], one.opts["ts"][0])
+        t.near(ticks, passed * 1000, slack=5, what="ticks")
+        grown = (two.seq - one.seq) % (1 << 32)
+        due = passed * 1e9 / 4096 % (1 << 32)
+        t.near(grown, due, slack=5000, what="ISN")
+
+
+# --- addresses --------------------------------------------------------------------
+
+
+def more_addresses(net):
+    """Two more addresses of a's, which the peer can answer to."""
+    for host in 21, 22:
+        bits = "64 nodad" if t.FAMILY == 6 else "24"
+        net.a.run(f"ip addr add {t.address_of(host)}/{bits} dev {net.a.device}")
+        net.b.run(
+            f"ip neigh replace {t.address_of(host)} lladdr {net.a.mac} "
+            f"dev {net.b.device} nud permanent"
+        )
+    return t.address_of(21), t.address_of(22)
+
+
+def prefer(net, source):
+    net.a.run(f"ip route replace {t.address_of(2)} dev {net.a.device} "
+              f"src {source}")  # fmt: skip
+
+
+@t.test("MUST-44", "MUST-45", "C-28")
+def the_source_is_chosen_once():
+    """By the route of the SYN; a route with another source changes nothing for
+    a connection, not in TIME-WAIT and not for a RST."""
+    net = t.own_net()
+    net.a.tune(msl_ms=5000)
+    one, two = more_addresses(net)
+    prefer(net, one)
+    capture = t.Capture(net.b)
+    kept, server = t.connect(net.a, net.b)
+    reset, reset_server = t.connect(net.a, net.b)
+    prefer(net, two)
+    after, after_server = t.connect(net.a, net.b)
+    for sock, source in (kept, one), (reset, one), (after, two):
+        t.equal(sock.getsockname()[0], source, "source")
+    port = kept.getsockname()[1]
+    kept.sendall(t.pattern(30000))
+    t.equal(t.read_exactly(server, 30000), t.pattern(30000))
+    t.linger(reset, 1, 0)
+    reset.close()
+    with t.fails_with(errno.ECONNRESET):
+        reset_server.recv(1)
+    kept.close()
+    t.equal(server.recv(1), b"")
+    server.close()
+    net.a.wait_state("TIME-WAIT", port)
+    # A segment that the record answers, and one that nobody knows.
+    for to in port, 9:
+        frame = t.build(
+            net.b.address, one, 80 if to == 9 else server_port(capture, port),
+            to, 1, 1, "A", src_mac=net.b.mac, dst_mac=net.a.mac,
+        )  # fmt: skip
+        capture.socket.send(frame)
+    capture.wait(lambda s: s.has("R") and s.sport == 9)
+    ours = {s.src for s in capture.segments() if s.dst == net.b.address}
+    t.equal(ours, {one, two}, "sources")
+    mine = {s.src for s in capture.segments(port) if s.sport == port}
+    t.equal(mine, {one}, "sources of a connection")
+
+
+def server_port(capture, port):
+    return capture.segments(port)[0].dport
 
 
 # --- what must not matter -------------------------------------------------------
