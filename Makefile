@@ -22,7 +22,12 @@ PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 .PHONY: all module vm-module load unload setup demo check check-debug lint \
 	coverage clean help
 
-all: module
+all: module build/cftcpize.so
+
+# What scripts/cftcpize preloads.
+build/cftcpize.so: scripts/cftcpize.c module/uapi/cftcp.h
+	@mkdir -p build
+	@$(CC) -shared -fPIC -O2 -Wall -Wextra -o $@ $<
 
 module:
 	@test -e '$(KDIR)/Makefile' || { \
@@ -36,7 +41,7 @@ module:
 	@$(MAKE) $(PARALLEL) -C '$(KDIR)' M='$(abspath $(BUILD))' $(KBUILD_FLAGS) modules
 	@ln -sf '$(BUILD)/cftcp.ko' cftcp.ko
 
-vm-module: $(KERNELS:%=vm-module-%)
+vm-module: $(KERNELS:%=vm-module-%) build/cftcpize.so
 
 vm-module-%:
 	@. scripts/lib.sh; release=$$(kernel_release '$*'); \

@@ -39,6 +39,9 @@ kernel_headers() {
 # The unpacked part of linux-source-6.1 that the selftests and lint use.
 kernel_source() { printf '%s\n' "$CFTCP_CACHE/linux-source"; }
 
+# The programs that guests have and this machine may lack, a part of a root.
+programs_dir() { printf '%s\n' "$CFTCP_CACHE/programs"; }
+
 # The directory with the debug kernel that belongs to this configuration.
 debug_kernel_dir() {
 	local key
