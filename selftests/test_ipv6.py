@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import socket
+import struct
 import time
 
 os.environ.setdefault("CFTCP_FAMILY", "6")
@@ -202,6 +203,90 @@ def link_local():
         made.sendall(name.encode())
         t.equal(server.recv(9), name.encode(), "data")
         local = 0
+
+
+# --- extension headers ---------------------------------------------------------
+
+HOP_BY_HOP, FRAGMENT, DESTINATION = 0, 44, 60
+UNKNOWN = b"\x1e\4" + bytes(4)  # an option to be skipped by who does not know
+IPV6_DSTOPTS = 59
+
+
+def behind(frame, *headers):
+    """The frame with extension headers (kind, all but the first two octets)."""
+    ip, rest = frame[14:54], frame[54:]
+    proto, chain = ip[6], b""
+    for kind, body in reversed(headers):
+        chain = bytes((proto, len(body) // 8)) + body + chain
+        proto = kind
+    size = struct.pack(">HB", len(chain) + len(rest), proto)
+    return frame[:14] + ip[:4] + size + ip[7:] + chain + rest
+
+
+def next_text(peer, data):
+    """A frame with the peer's next segment."""
+    frame = t.build(
+        peer.address, A, peer.port, peer.dut_port, peer.iss + peer.nxt,
+        peer.irs + peer.rcv, "PA", data=data,
+    )  # fmt: skip
+    peer.nxt += len(data)
+    return frame
+
+
+@t.test(
+    "MUST-50",
+    cases={
+        "hop-by-hop": ((HOP_BY_HOP, UNKNOWN),),
+        "destination, long": ((DESTINATION, UNKNOWN + b"\x1e\6" + bytes(6)),),
+        "both": ((HOP_BY_HOP, UNKNOWN), (DESTINATION, UNKNOWN)),
+    },
+)
+def extension_headers_are_passed_over(*headers):
+    ours, peer = t.with_peer(t.net())
+    peer.frame(behind(next_text(peer, b"found"), *headers))
+    t.equal(ours.recv(9), b"found", "text")
+    peer.expect("A", ack=peer.nxt)
+
+
+@t.test("MUST-2", "MUST-3")
+def fragments():
+    """A segment in two fragments, the last one first, is one segment."""
+    ours, peer = t.with_peer(t.net())
+    text = t.pattern(200)
+    frame = next_text(peer, text)
+    for at, stop, more in (120, None, 0), (0, 120, 1):
+        part = frame[:54] + frame[54 + at : stop and 54 + stop]
+        fragment = FRAGMENT, struct.pack(">HI", at | more, 4711)
+        peer.frame(behind(part, fragment))
+    t.equal(ours.recv(999), text, "text")
+    peer.expect("A", ack=peer.nxt)
+
+
+@t.test(
+    "MUST-16", "R2525-18", "MUST-14",
+    cases={"passive": "passive", "active": "active"},
+)  # fmt: skip
+def options_of_ours_need_room(role):
+    """A destination options header of the socket's makes segments smaller."""
+    where, header = t.net(), bytes((0, 0)) + UNKNOWN
+    peer = t.Peer(where)
+    lone = where.a.listener() if role == "passive" else sock(where.a)
+    lone.setsockopt(socket.IPPROTO_IPV6, IPV6_DSTOPTS, header)
+    if role == "passive":
+        peer.connect(lone.getsockname()[1])
+        ours = accept(lone)
+    else:
+        opening = t.Background(lone.connect, (peer.address, peer.port))
+        peer.accept()
+        opening.result()
+        ours = lone
+    t.equal(peer.peer_opts["mss"], t.MSS, "MSS, which counts no options")
+    ours.sendall(bytes(5 * t.MSS))
+    for _ in range(3):
+        segment = peer.expect("A", length=t.MSS - len(header))
+        t.equal(segment.total, t.MTU, "octets of the packet")
+        t.equal(segment.frame[20], DESTINATION, "next header")
+    peer.send("RA", seq=1)
 
 
 # --- on the wire -----------------------------------------------------------------
