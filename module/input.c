@@ -555,6 +555,7 @@ static bool established(struct sock *sk, const struct cftcp_segment *seg)
 	cs->created_at = now;
 	cftcp_sock_set_state(sk, TCP_ESTABLISHED, "ACK of SYN");
 	cftcp_timer_acked(sk);
+	cftcp_timer_established(sk);
 	cftcp_mss(sk);
 	/* SHUTDOWN in SYN-RECEIVED was queued until now (3.10.4). */
 	if (cs->fin_queued)
@@ -781,6 +782,7 @@ static void connected(struct sock *sk, const struct cftcp_segment *seg)
 	security_inet_conn_established(sk, seg->skb);
 	cftcp_sock_set_state(sk, TCP_ESTABLISHED, "SYN,ACK");
 	cftcp_timer_acked(sk);
+	cftcp_timer_established(sk);
 	cftcp_mss(sk);
 	cftcp_send_ack(sk);
 	sk->sk_state_change(sk);

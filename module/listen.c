@@ -413,6 +413,9 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 	cs->linger2_ms = lcs->linger2_ms;
 	cs->user_timeout_ms = lcs->user_timeout_ms;
 	cs->user_timeout_set = lcs->user_timeout_set;
+	cs->keepalive_time_ms = lcs->keepalive_time_ms;
+	cs->keepalive_intvl_ms = lcs->keepalive_intvl_ms;
+	cs->keepalive_probes = lcs->keepalive_probes;
 	inherit_filter(sk, lsk);
 	inherit_cgroup(sk, lsk);
 	security_sk_clone(lsk, sk);

@@ -43,6 +43,7 @@
 	X(LossProbeRepaired,	"losses that a probe repaired")		\
 	X(DsackReceived,	"ACKs that tell of a segment that came twice") \
 	X(WindowProbe,		"zero-window probes sent")		\
+	X(KeepaliveProbe,	"keepalive probes sent")		\
 	X(DelayedAck,		"ACKs sent by the delay timer")		\
 	X(OutOfOrder,		"segments kept out of order")		\
 	X(DuplicateFin,		"FINs seen again")			\

@@ -10,6 +10,8 @@
 
 #define MAX_LINGER2_S	120
 #define MAX_MSL_MS	600000
+#define MAX_KEEPALIVE_S	(CFTCP_MAX_KEEP_MS / 1000)
+#define MAX_KEEPALIVES	127
 
 static int set_linger2(struct cftcp_sock *cs, int seconds)
 {
@@ -29,6 +31,28 @@ static int set_user_timeout(struct sock *sk, int ms)
 	cs->user_timeout_ms = ms;
 	cs->user_timeout_set = ms > 0;
 	cftcp_timer_user_timeout_set(sk);
+	return 0;
+}
+
+static int set_keepalive(struct sock *sk, int optname, int val)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	if (val < 1 || val > (optname == TCP_KEEPCNT ? MAX_KEEPALIVES :
+						       MAX_KEEPALIVE_S))
+		return -EINVAL;
+	switch (optname) {
+	case TCP_KEEPIDLE:
+		cs->keepalive_time_ms = val * MSEC_PER_SEC;
+		cftcp_timer_keepalive_changed(sk);
+		break;
+	case TCP_KEEPINTVL:
+		cs->keepalive_intvl_ms = val * MSEC_PER_SEC;
+		break;
+	case TCP_KEEPCNT:
+		cs->keepalive_probes = val;
+		break;
+	}
 	return 0;
 }
 
@@ -61,6 +85,10 @@ static int set_tcp(struct sock *sk, int optname, int val)
 		return set_linger2(cs, val);
 	case TCP_USER_TIMEOUT:
 		return set_user_timeout(sk, val);
+	case TCP_KEEPIDLE:
+	case TCP_KEEPINTVL:
+	case TCP_KEEPCNT:
+		return set_keepalive(sk, optname, val);
 	}
 	return -ENOPROTOOPT;
 }
@@ -116,7 +144,7 @@ static void fill_info(struct sock *sk, struct tcp_info *info)
 	info->tcpi_state = sk->sk_state;
 	info->tcpi_retransmits = cs->backoff;
 	info->tcpi_probes = cftcp_timer_running(sk, CFTCP_TIMER_PERSIST) ?
-			    cs->backoff : 0;
+			    cs->backoff : cs->keepalives_sent;
 	info->tcpi_backoff = cs->backoff;
 	if (cs->ts_ok)
 		info->tcpi_options |= TCPI_OPT_TIMESTAMPS;
@@ -201,6 +229,15 @@ static int get_tcp(const struct sock *sk, int optname, int *val)
 		return 0;
 	case TCP_USER_TIMEOUT:
 		*val = cs->user_timeout_ms;
+		return 0;
+	case TCP_KEEPIDLE:
+		*val = cftcp_keepalive_time_ms(sk) / MSEC_PER_SEC;
+		return 0;
+	case TCP_KEEPINTVL:
+		*val = cftcp_keepalive_intvl_ms(sk) / MSEC_PER_SEC;
+		return 0;
+	case TCP_KEEPCNT:
+		*val = cftcp_keepalive_probes(sk);
 		return 0;
 	}
 	return -ENOPROTOOPT;

@@ -268,6 +268,12 @@ void cftcp_send_probe(struct sock *sk)
 	send_bare(sk, cftcp_sk(sk)->snd_una - 1, CFTCP_FLAG_ACK);
 }
 
+void cftcp_send_keepalive(struct sock *sk)
+{
+	cftcp_count(cftcp_sock_net(sk), KeepaliveProbe);
+	send_bare(sk, cftcp_sk(sk)->snd_una - 1, CFTCP_FLAG_ACK);
+}
+
 void cftcp_send_syn(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);

@@ -59,6 +59,8 @@ void cftcp_send_challenge(struct sock *sk);
 void cftcp_send_rst(struct sock *sk);
 /** cftcp_send_probe() - send SEQ=SND.UNA-1 without text; lock held */
 void cftcp_send_probe(struct sock *sk);
+/** cftcp_send_keepalive() - the same to a peer that is silent; lock held */
+void cftcp_send_keepalive(struct sock *sk);
 /**
  * cftcp_retransmit() - send a segment of the rtx queue again
  * @sk: the socket, lock held

@@ -149,6 +149,7 @@ static int timer_of(const struct sock *sk, u64 *at)
 		{ CFTCP_TIMER_PERSIST, PROBE_TIMER },
 		{ CFTCP_TIMER_FIN_WAIT2, OTHER_TIMER },
 		{ CFTCP_TIMER_USER, OTHER_TIMER },
+		{ CFTCP_TIMER_KEEPALIVE, OTHER_TIMER },
 	};
 
 	for (int i = 0; i < ARRAY_SIZE(timers); i++) {

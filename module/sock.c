@@ -197,6 +197,7 @@ static void forget_connection(struct sock *sk)
 	cs->fin_received = 0;
 	cs->ack_now = 0;
 	cs->backoff = 0;
+	cs->keepalives_sent = 0;
 	cs->dup_acks = 0;
 	cftcp_recovery_reset(cs);
 	cs->srtt_us = 0;
@@ -904,6 +905,7 @@ static struct proto prot = {
 	.init			= init,
 	.destroy		= undo_init,
 	.shutdown		= cftcp_shutdown,
+	.keepalive		= cftcp_timer_keepalive_set,
 	.setsockopt		= cftcp_setsockopt,
 	.getsockopt		= cftcp_getsockopt,
 	.sendmsg		= send_text,

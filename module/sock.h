@@ -211,6 +211,11 @@ struct cftcp_listen {
  * @msl_ms: CFTCP_MSL, 0 for the sysctl
  * @linger2_ms: TCP_LINGER2; 0 for the sysctl, below 0 for none
  * @user_timeout_ms: TCP_USER_TIMEOUT
+ * @keepalive_time_ms: TCP_KEEPIDLE, 0 for the sysctl
+ * @keepalive_intvl_ms: TCP_KEEPINTVL, 0 for the sysctl
+ * @keepalive_probes: TCP_KEEPCNT, 0 for the sysctl
+ * @keepalives_sent: probes since the peer was last heard
+ * @heard_at: ns, when the last acceptable ACK came
  * @timer: all timers of the connection
  * @bytes_acked: octets acknowledged by the peer
  * @bytes_received: octets received in order
@@ -309,6 +314,11 @@ struct cftcp_sock {
 	int msl_ms;
 	int linger2_ms;
 	int user_timeout_ms;
+	u32 keepalive_time_ms;
+	u32 keepalive_intvl_ms;
+	u8 keepalive_probes;
+	u8 keepalives_sent;
+	u64 heard_at;
 	struct cftcp_timer timer;
 
 	u64 bytes_acked;

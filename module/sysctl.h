@@ -8,6 +8,8 @@
 struct cftcp_net;
 
 #define CFTCP_DAY_MS	(24 * 60 * 60 * 1000)
+/* 32767 s, the most that TCP_KEEPIDLE and TCP_KEEPINTVL take. */
+#define CFTCP_MAX_KEEP_MS	32767000
 
 /* X(name, unit, default, lowest, highest, meaning) */
 #define CFTCP_SYSCTLS(X)						\
@@ -37,6 +39,12 @@ struct cftcp_net;
 	  "retransmissions of a SYN before connect() fails")		\
 	X(synack_retries, "count", 5, 0, 127,				\
 	  "retransmissions of a SYN,ACK before the request is dropped")	\
+	X(keepalive_time_ms, "ms", 7200000, 1, CFTCP_MAX_KEEP_MS,	\
+	  "silence before the first keepalive probe")			\
+	X(keepalive_intvl_ms, "ms", 75000, 1, CFTCP_MAX_KEEP_MS,	\
+	  "time between two keepalive probes")				\
+	X(keepalive_probes, "count", 9, 1, 127,				\
+	  "keepalive probes without an answer that end a connection")	\
 	X(max_syn_backlog, "requests", 4096, 0, INT_MAX,		\
 	  "half-open connections of one listener")
 

@@ -16,6 +16,9 @@
  * USER		What was sent has not been acknowledged for the user timeout;
  *		or the socket is closed and makes no progress for the orphan
  *		timeout. RFC 9293 3.10.8. Runs along with RTO or PERSIST.
+ * KEEPALIVE	SO_KEEPALIVE is set on an open socket: ask a peer that has long
+ *		been silent whether it is there, if nothing else does. From
+ *		ESTABLISHED on. RFC 9293 3.8.4.
  *
  * All stop in TIME-WAIT and CLOSED: start() is the one gate and refuses where
  * there is no connection. TIME-WAIT's own 2MSL timer belongs to the record (timewait.c).
@@ -59,6 +62,24 @@ static void start_in_ms(struct sock *sk, enum cftcp_timer_id id, u32 ms)
 static void stop(struct sock *sk, enum cftcp_timer_id id)
 {
 	cftcp_sk(sk)->timer.at[id] = 0;
+}
+
+u32 cftcp_keepalive_time_ms(const struct sock *sk)
+{
+	return cftcp_sk(sk)->keepalive_time_ms ?:
+	       cftcp_sysctl(cftcp_sock_net(sk), keepalive_time_ms);
+}
+
+u32 cftcp_keepalive_intvl_ms(const struct sock *sk)
+{
+	return cftcp_sk(sk)->keepalive_intvl_ms ?:
+	       cftcp_sysctl(cftcp_sock_net(sk), keepalive_intvl_ms);
+}
+
+u32 cftcp_keepalive_probes(const struct sock *sk)
+{
+	return cftcp_sk(sk)->keepalive_probes ?:
+	       cftcp_sysctl(cftcp_sock_net(sk), keepalive_probes);
 }
 
 bool cftcp_timer_running(const struct sock *sk, enum cftcp_timer_id id)
@@ -206,9 +227,20 @@ void cftcp_timer_acked(struct sock *sk)
 		stop(sk, CFTCP_TIMER_USER);
 }
 
+void cftcp_timer_established(struct sock *sk)
+{
+	cftcp_sk(sk)->heard_at = ktime_get_ns();
+	if (sock_flag(sk, SOCK_KEEPOPEN))
+		cftcp_timer_keepalive_set(sk, true);
+}
+
 void cftcp_timer_heard(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	/* KEEPALIVE sees for itself, when it fires, how long it is silent. */
+	cs->heard_at = cs->last_rcv_at;
+	cs->keepalives_sent = 0;
 
 	/* RFC 9293 3.8.6.1: a peer that answers keeps its window shut as long
 	 * as it likes, unless our user set a limit or is gone.
@@ -285,6 +317,7 @@ void cftcp_timer_repaired(struct sock *sk, u64 reorder_ns)
 
 void cftcp_timer_orphaned(struct sock *sk)
 {
+	stop(sk, CFTCP_TIMER_KEEPALIVE);
 	if (sk->sk_state == TCP_FIN_WAIT2)
 		cftcp_timer_fin_wait2(sk);
 	else
@@ -308,6 +341,28 @@ void cftcp_timer_user_timeout_set(struct sock *sk)
 {
 	if (in_flight(sk) || cftcp_timer_running(sk, CFTCP_TIMER_PERSIST))
 		start_user_timeout(sk, flight_began(sk));
+}
+
+void cftcp_timer_keepalive_set(struct sock *sk, int on)
+{
+	if (!on)
+		stop(sk, CFTCP_TIMER_KEEPALIVE);
+	else if (!opening(sk))
+		start_in_ms(sk, CFTCP_TIMER_KEEPALIVE,
+			    cftcp_keepalive_time_ms(sk));
+}
+
+/* When the peer will have been, or was, silent for @ms. */
+static u64 silent_for(const struct sock *sk, u32 ms)
+{
+	return cftcp_sk(sk)->heard_at + (u64)ms * NSEC_PER_MSEC;
+}
+
+void cftcp_timer_keepalive_changed(struct sock *sk)
+{
+	if (cftcp_timer_running(sk, CFTCP_TIMER_KEEPALIVE))
+		start(sk, CFTCP_TIMER_KEEPALIVE,
+		      silent_for(sk, cftcp_keepalive_time_ms(sk)));
 }
 
 static void give_up(struct sock *sk)
@@ -373,6 +428,50 @@ static void persist_fired(struct sock *sk)
 		cftcp_event(sk, CFTCP_EV_PERSIST, NULL);
 }
 
+/* TCP_USER_TIMEOUT stands for the number of probes, as in Linux. */
+static bool keepalive_failed(const struct sock *sk, u64 now)
+{
+	const struct cftcp_sock *cs = cftcp_sk(sk);
+
+	if (cs->user_timeout_set)
+		return cs->keepalives_sent &&
+		       now >= silent_for(sk, cs->user_timeout_ms);
+	return cs->keepalives_sent >= cftcp_keepalive_probes(sk);
+}
+
+static void keepalive_fired(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	u64 now = ktime_get_ns(), next;
+	u32 ms = cftcp_keepalive_time_ms(sk);
+
+	/* MUST-26: what is outstanding finds out by itself. */
+	if (in_flight(sk) || !skb_queue_empty(&sk->sk_write_queue)) {
+		start_in_ms(sk, CFTCP_TIMER_KEEPALIVE, ms);
+		return;
+	}
+	next = silent_for(sk, ms);
+	if (next > now) {
+		start(sk, CFTCP_TIMER_KEEPALIVE, next);
+		return;
+	}
+	if (keepalive_failed(sk, now)) {
+		cftcp_send_rst(sk);
+		give_up(sk);
+		return;
+	}
+	cs->keepalives_sent++;
+	cftcp_send_keepalive(sk);
+	next = now + cftcp_keepalive_intvl_ms(sk) * (u64)NSEC_PER_MSEC;
+	if (cs->user_timeout_set) {
+		u64 limit = silent_for(sk, cs->user_timeout_ms);
+
+		if (limit > now)
+			next = min(next, limit);
+	}
+	start(sk, CFTCP_TIMER_KEEPALIVE, next);
+}
+
 static void fire(struct sock *sk, enum cftcp_timer_id id)
 {
 	switch (id) {
@@ -399,6 +498,9 @@ static void fire(struct sock *sk, enum cftcp_timer_id id)
 	case CFTCP_TIMER_USER:
 		give_up(sk);
 		break;
+	case CFTCP_TIMER_KEEPALIVE:
+		keepalive_fired(sk);
+		break;
 	case CFTCP_TIMER_COUNT:
 		break;
 	}
@@ -406,9 +508,9 @@ static void fire(struct sock *sk, enum cftcp_timer_id id)
 
 /* What ends the connection comes first, so that nothing is sent for it. */
 static const enum cftcp_timer_id order[] = {
-	CFTCP_TIMER_USER, CFTCP_TIMER_FIN_WAIT2, CFTCP_TIMER_RTO,
-	CFTCP_TIMER_PERSIST, CFTCP_TIMER_REORDER, CFTCP_TIMER_PROBE,
-	CFTCP_TIMER_DELACK,
+	CFTCP_TIMER_USER, CFTCP_TIMER_KEEPALIVE, CFTCP_TIMER_FIN_WAIT2,
+	CFTCP_TIMER_RTO, CFTCP_TIMER_PERSIST, CFTCP_TIMER_REORDER,
+	CFTCP_TIMER_PROBE, CFTCP_TIMER_DELACK,
 };
 
 static void run(struct sock *sk)

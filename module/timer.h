@@ -22,6 +22,7 @@ enum cftcp_timer_id {
 	CFTCP_TIMER_PROBE,
 	CFTCP_TIMER_FIN_WAIT2,
 	CFTCP_TIMER_USER,
+	CFTCP_TIMER_KEEPALIVE,
 	CFTCP_TIMER_COUNT
 };
 
@@ -55,7 +56,9 @@ bool cftcp_timer_running(const struct sock *sk, enum cftcp_timer_id id);
 void cftcp_timer_sent(struct sock *sk);
 /** cftcp_timer_acked() - SND.UNA advanced (RFC 6298 5.2, 5.3) */
 void cftcp_timer_acked(struct sock *sk);
-/** cftcp_timer_heard() - an ACK came that keeps a closed window's peer alive */
+/** cftcp_timer_established() - the connection is there; its silence begins */
+void cftcp_timer_established(struct sock *sk);
+/** cftcp_timer_heard() - an acceptable ACK came: the peer is alive */
 void cftcp_timer_heard(struct sock *sk);
 /** cftcp_timer_window_shut() - data waits for the window, nothing in flight */
 void cftcp_timer_window_shut(struct sock *sk);
@@ -79,8 +82,23 @@ void cftcp_timer_orphaned(struct sock *sk);
 void cftcp_timer_fin_wait2(struct sock *sk);
 /** cftcp_timer_user_timeout_set() - TCP_USER_TIMEOUT was set */
 void cftcp_timer_user_timeout_set(struct sock *sk);
+/**
+ * cftcp_timer_keepalive_set() - SO_KEEPALIVE is about to change (proto.keepalive)
+ * @sk: the socket, lock held
+ * @on: what it will be
+ */
+void cftcp_timer_keepalive_set(struct sock *sk, int on);
+/** cftcp_timer_keepalive_changed() - TCP_KEEPIDLE was set */
+void cftcp_timer_keepalive_changed(struct sock *sk);
 /** cftcp_timer_deferred() - run what fell due while a process held the lock */
 void cftcp_timer_deferred(struct sock *sk);
+
+/** cftcp_keepalive_time_ms() - silence before the first keepalive probe */
+u32 cftcp_keepalive_time_ms(const struct sock *sk);
+/** cftcp_keepalive_intvl_ms() - time between two probes */
+u32 cftcp_keepalive_intvl_ms(const struct sock *sk);
+/** cftcp_keepalive_probes() - how many may stay unanswered */
+u32 cftcp_keepalive_probes(const struct sock *sk);
 
 /** cftcp_rto_ns() - RTO with backoff, bounded by rto_max_ms */
 u64 cftcp_rto_ns(const struct sock *sk);
