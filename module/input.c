@@ -32,6 +32,7 @@
 #include "timer.h"
 #include "timewait.h"
 #include "trace.h"
+#include "urgent.h"
 
 #define drop(sk, reason) cftcp_count_drop(cftcp_sock_net(sk), reason)
 
@@ -395,13 +396,14 @@ static void out_of_window(struct sock *sk, const struct cftcp_segment *seg)
 		duplicate_fin(sk, seg);
 		return;
 	}
-	/* A closed window still lets valid ACKs through (RFC 9293 3.10.7.4). */
+	/* A closed window still lets valid ACKs and URGs through (3.10.7.4). */
 	if (sk->sk_state != TCP_SYN_RECV && seg->flags & CFTCP_FLAG_ACK &&
 	    ack_in_flight(cs, seg->ack) &&
 	    (seg->seq == cs->rcv_nxt || seg->end_seq == cs->rcv_nxt)) {
 		process_ack(sk, seg);
 		if (sk->sk_state == TCP_CLOSE)
 			return;
+		cftcp_urgent_arrives(sk, seg);
 	}
 	/* What has length was sent in earnest, bare ACKs may be an ACK war. */
 	if (length)
@@ -521,6 +523,7 @@ static void process_ack(struct sock *sk, const struct cftcp_segment *seg)
 		WRITE_ONCE(sk->sk_err_soft, 0);
 		wake_writer(sk);
 	}
+	cftcp_urgent_acked(cs);
 	update_window(cs, seg);
 	cftcp_timer_heard(sk);
 	if (cftcp_fin_acked(cs) && !fin_acked_before)
@@ -593,11 +596,12 @@ static bool check_ack(struct sock *sk, struct cftcp_segment *seg)
 }
 
 /*
- * Sixth: check the URG bit. The octets stay in the stream (RFC 6093).
+ * Sixth: check the URG bit.
  */
 
 static bool check_urg(struct sock *sk, struct cftcp_segment *seg)
 {
+	cftcp_urgent_arrives(sk, seg);
 	return true;
 }
 

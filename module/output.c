@@ -7,6 +7,7 @@
 #include "fsm.h"
 #include "output.h"
 #include "trace.h"
+#include "urgent.h"
 
 /*
  * Windows.
@@ -196,11 +197,16 @@ static int send(struct sock *sk, struct sk_buff *skb, u32 seq, u8 flags)
 	u8 options[MAX_TCP_OPTION_SPACE];
 	unsigned int len = write_all_options(options, sk, skb, flags);
 	u32 ack = flags & CFTCP_FLAG_ACK ? cs->rcv_nxt : 0;
-	u16 wnd = window_field(cs, flags);
+	u16 wnd = window_field(cs, flags), urg = 0;
 
+	if (!(flags & (CFTCP_FLAG_SYN | CFTCP_FLAG_RST)))
+		urg = cftcp_urgent_pointer(cs, seq);
+	if (urg)
+		flags |= CFTCP_FLAG_URG;
 	trace_cftcp_segment(true, &cs->entry.key, sk->sk_state, flags, seq, ack,
 			    skb->len, wnd);
 	push_header(skb, &cs->entry.key, seq, ack, flags, wnd, options, len);
+	tcp_hdr(skb)->urg_ptr = htons(urg);
 	if (flags & CFTCP_FLAG_ACK) {
 		cs->last_ack_sent = ack;
 		cs->ack_now = 0;
@@ -264,6 +270,9 @@ void cftcp_send_rst(struct sock *sk)
 
 void cftcp_send_probe(struct sock *sk)
 {
+	/* What the peer does not find acceptable would not tell it of a mark. */
+	if (cftcp_sk(sk)->urgent_mode)
+		cftcp_send_ack(sk);
 	cftcp_count(cftcp_sock_net(sk), WindowProbe);
 	send_bare(sk, cftcp_sk(sk)->snd_una - 1, CFTCP_FLAG_ACK);
 }
@@ -494,7 +503,8 @@ int cftcp_retransmit(struct sock *sk, struct sk_buff *skb, bool one)
 	if (room <= 0)
 		return -EAGAIN;
 	len = min_t(u32, len, room);
-	if (one)
+	/* Segments that the device cuts would all point as far as the first. */
+	if (one || cs->urgent_mode)
 		len = min(len, mss);
 	if (len < skb->len && cftcp_split(sk, skb, len))
 		return -ENOMEM;
@@ -532,8 +542,13 @@ static s32 sendable(struct sock *sk, const struct sk_buff *skb, u32 mss,
 		return -1;
 	len = min_t(u32, skb->len, room);
 	whole = len == skb->len;
-	/* Text before a FIN, or with more behind it, waits for nothing. */
-	if (whole && (fin || !last || how == CFTCP_PUSH_ALL))
+	if (cs->urgent_mode && len > mss)
+		return mss;
+	/* Text before a FIN or a mark, or with more behind it, waits for
+	 * nothing.
+	 */
+	if (whole && (fin || !last || how == CFTCP_PUSH_ALL ||
+		      cs->urgent_mode))
 		return len;
 	if (whole && how == CFTCP_PUSH_NAGLE &&
 	    (cs->nodelay || (len < mss && cs->snd_una == cs->snd_nxt)))

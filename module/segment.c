@@ -90,6 +90,7 @@ void cftcp_segment_pull(struct sk_buff *skb)
 	cb->sacked = 0;
 	cb->wnd = ntohs(th->window);
 	cb->ack = ntohl(th->ack_seq);
+	cb->urg = ntohs(th->urg_ptr);
 }
 
 void cftcp_segment_parse(struct sk_buff *skb, const struct cftcp_key *key,
@@ -105,6 +106,7 @@ void cftcp_segment_parse(struct sk_buff *skb, const struct cftcp_key *key,
 	seg->ack = cb->ack;
 	seg->len = skb->len;
 	seg->wnd = cb->wnd;
+	seg->urg = cb->urg;
 	seg->flags = cb->flags;
 	cftcp_parse_options((const u8 *)(th + 1), th->doff * 4 - sizeof(*th),
 			    &seg->opt);

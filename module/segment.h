@@ -43,6 +43,7 @@ struct cftcp_options {
  * @ack: SEG.ACK
  * @len: octets of text
  * @wnd: SEG.WND, not scaled
+ * @urg: SEG.UP, if @flags has CFTCP_FLAG_URG
  * @flags: CFTCP_FLAG_*
  */
 struct cftcp_segment {
@@ -54,6 +55,7 @@ struct cftcp_segment {
 	u32 ack;
 	u32 len;
 	u16 wnd;
+	u16 urg;
 	u8 flags;
 };
 

@@ -25,6 +25,7 @@
 #include "sock.h"
 #include "timer.h"
 #include "trace.h"
+#include "urgent.h"
 
 static atomic_long_t memory_allocated ____cacheline_aligned_in_smp;
 static DEFINE_PER_CPU(int, fw_alloc);
@@ -196,6 +197,8 @@ static void forget_connection(struct sock *sk)
 	cs->fin_queued = 0;
 	cs->fin_received = 0;
 	cs->ack_now = 0;
+	cs->urgent_mode = 0;
+	cs->urg_marked = 0;
 	cs->backoff = 0;
 	cs->keepalives_sent = 0;
 	cs->dup_acks = 0;
@@ -449,6 +452,15 @@ static int append_page(struct sock *sk, struct msghdr *msg, u32 goal)
 	return len;
 }
 
+/* What is queued is urgent; a window that is shut does not keep it secret. */
+static void send_urgent(struct sock *sk)
+{
+	cftcp_urgent_mark(cftcp_sk(sk));
+	cftcp_push(sk, CFTCP_PUSH_NAGLE);
+	if (!skb_queue_empty(&sk->sk_write_queue))
+		cftcp_send_ack(sk);
+}
+
 static int send_locked(struct sock *sk, struct msghdr *msg, bool pages,
 		       long timeo)
 {
@@ -480,11 +492,11 @@ static int send_locked(struct sock *sk, struct msghdr *msg, bool pages,
 			break;
 		goal = cftcp_size_goal(sk, cftcp_mss(sk));
 	}
-	if (done) {
+	if (done && msg->msg_flags & MSG_OOB)
+		send_urgent(sk);
+	else if (done)
 		cftcp_push(sk, how);
-		return done;
-	}
-	return err < 0 ? err : 0;
+	return done ?: min(err, 0);
 }
 
 static int send(struct sock *sk, struct msghdr *msg, bool pages)
@@ -493,7 +505,7 @@ static int send(struct sock *sk, struct msghdr *msg, bool pages)
 	struct sockcm_cookie control;
 	int err = 0;
 
-	if (msg->msg_flags & (MSG_OOB | MSG_FASTOPEN))
+	if (msg->msg_flags & MSG_FASTOPEN)
 		return -EOPNOTSUPP;
 	lock_sock(sk);
 	if ((1 << sk->sk_state) & ~(TCPF_ESTABLISHED | TCPF_CLOSE_WAIT))
@@ -625,6 +637,7 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 	u32 *seq = flags & MSG_PEEK ? &peek : &cs->copied_seq;
 	struct sk_buff *stamped = NULL;
 	size_t done = 0;
+	u32 left_out = 0;
 	int err = 0;
 
 	while (done < len) {
@@ -632,6 +645,12 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 		struct sk_buff *skb = find_octet(sk, *seq, &offset);
 		struct sk_buff *last = skb_peek_tail(&sk->sk_receive_queue);
 
+		/* A read ends before a mark, SIGURG interrupts one there. */
+		if (cftcp_urgent_at(cs, *seq) &&
+		    (done || signal_pending(current))) {
+			err = timeo ? sock_intr_errno(timeo) : -EAGAIN;
+			break;
+		}
 		if (!skb) {
 			if (done >= target && !READ_ONCE(sk->sk_backlog.tail))
 				break;
@@ -647,17 +666,19 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 				sk_wait_data(sk, &timeo, last);
 			/* Another reader may have been here meanwhile. */
 			if (flags & MSG_PEEK &&
-			    peek - done - skip != cs->copied_seq)
+			    peek - done - skip - left_out != cs->copied_seq) {
 				peek = cs->copied_seq + skip + done;
+				left_out = 0;
+			}
 			continue;
 		}
 		n = min_t(size_t, skb->len - offset, len - done);
-		if (!(flags & MSG_TRUNC) &&
+		n = cftcp_urgent_limit(sk, *seq, n);
+		if (n && !(flags & MSG_TRUNC) &&
 		    skb_copy_datagram_msg(skb, offset, msg, n)) {
 			err = -EFAULT;
 			break;
 		}
-		*seq += n;
 		done += n;
 		if (wants_timestamps(sk))
 			keep_stamped(&stamped, skb);
@@ -665,6 +686,10 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 			sk_peek_offset_fwd(sk, n);
 		else
 			sk_peek_offset_bwd(sk, n);
+		left_out += !n;
+		n += !n;
+		*seq += n;
+		cftcp_urgent_passed(cs);
 		if (!(flags & MSG_PEEK) && offset + n == skb->len)
 			consume(sk, skb);
 	}
@@ -683,13 +708,13 @@ static int receive(struct sock *sk, struct msghdr *msg, size_t len, int flags,
 
 	if (unlikely(flags & MSG_ERRQUEUE))
 		return inet_recv_error(sk, msg, len, addr_len);
-	if (flags & MSG_OOB)
-		return -EINVAL;
 	if (sk_can_busy_loop(sk) && sk->sk_state == TCP_ESTABLISHED &&
 	    skb_queue_empty_lockless(&sk->sk_receive_queue))
 		sk_busy_loop(sk, flags & MSG_DONTWAIT);
 	lock_sock(sk);
-	if (sk->sk_state != TCP_LISTEN)
+	if (flags & MSG_OOB && sk->sk_state != TCP_LISTEN)
+		ret = cftcp_urgent_receive(sk, msg, len, flags);
+	else if (sk->sk_state != TCP_LISTEN)
 		ret = receive_locked(sk, msg, len, flags,
 				     sock_rcvtimeo(sk, flags & MSG_DONTWAIT));
 	release_sock(sk);
@@ -705,14 +730,18 @@ static int splice_next(struct sock *sk, struct pipe_inode_info *pipe,
 	u32 offset;
 	int n;
 
+	if (cftcp_urgent_left_out(sk))
+		cftcp_urgent_leave_out(sk);
 	skb = find_octet(sk, cs->copied_seq, &offset);
 	if (!skb)
 		return 0;
-	n = skb_splice_bits(skb, sk, offset, pipe,
-			    min_t(size_t, len, skb->len - offset), flags);
+	n = cftcp_urgent_limit(sk, cs->copied_seq,
+			       min_t(size_t, len, skb->len - offset));
+	n = skb_splice_bits(skb, sk, offset, pipe, n, flags);
 	if (n <= 0)
 		return n ?: -EAGAIN;
 	cs->copied_seq += n;
+	cftcp_urgent_passed(cs);
 	sk_peek_offset_bwd(sk, n);
 	if (offset + n == skb->len)
 		consume(sk, skb);
@@ -722,6 +751,7 @@ static int splice_next(struct sock *sk, struct pipe_inode_info *pipe,
 static ssize_t splice_locked(struct sock *sk, struct pipe_inode_info *pipe,
 			     size_t len, unsigned int flags, long timeo)
 {
+	struct cftcp_sock *cs = cftcp_sk(sk);
 	ssize_t done = 0;
 	int n = 0;
 
@@ -730,7 +760,7 @@ static ssize_t splice_locked(struct sock *sk, struct pipe_inode_info *pipe,
 		if (n < 0)
 			break;
 		done += n;
-		if (n)
+		if (n && !cftcp_urgent_at(cs, cs->copied_seq))
 			continue;
 		if (done)
 			break;
@@ -781,7 +811,7 @@ static __poll_t writable(struct sock *sk)
 /* As much as the user waits for is there, or as much as there can be. */
 static bool readable(struct sock *sk)
 {
-	int unread = cftcp_unread(cftcp_sk(sk));
+	int unread = cftcp_unread(cftcp_sk(sk)) - cftcp_urgent_left_out(sk);
 
 	return unread > 0 && (unread >= sock_rcvlowat(sk, 0, INT_MAX) ||
 			      cftcp_rcv_full(cftcp_sk(sk)));
@@ -823,6 +853,8 @@ static __poll_t poll(struct file *file, struct socket *sock, poll_table *wait)
 	if (!((1 << state) & (TCPF_SYN_SENT | TCPF_SYN_RECV))) {
 		if (readable(sk))
 			mask |= EPOLLIN | EPOLLRDNORM;
+		if (cftcp_urgent_pending(cs))
+			mask |= EPOLLPRI;
 		mask |= writable(sk);
 	}
 	smp_rmb();	/* with what sets sk_err before it wakes us */
@@ -836,13 +868,16 @@ static int ioctl(struct sock *sk, int cmd, CFTCP_IOCTL_ARG arg)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	int answer;
 
-	if (cmd != SIOCINQ && cmd != SIOCOUTQ && cmd != SIOCOUTQNSD)
+	if (cmd != SIOCINQ && cmd != SIOCOUTQ && cmd != SIOCOUTQNSD &&
+	    cmd != SIOCATMARK)
 		return -ENOIOCTLCMD;
 	lock_sock(sk);
-	if (sk->sk_state == TCP_LISTEN)
+	if (cmd == SIOCATMARK)
+		answer = cftcp_urgent_at(cs, cs->copied_seq);
+	else if (sk->sk_state == TCP_LISTEN)
 		answer = -EINVAL;
 	else if (cmd == SIOCINQ)
-		answer = cftcp_unread(cs);
+		answer = cftcp_urgent_unread(sk);
 	else if ((1 << sk->sk_state) &
 		 (TCPF_SYN_SENT | TCPF_SYN_RECV | TCPF_CLOSE))
 		answer = 0;

@@ -35,6 +35,7 @@
  * @seq: number of the first octet (or of the SYN)
  * @end_seq: number after the last octet and the FIN
  * @flags: CFTCP_FLAG_* of the header
+ * @urg: received urgent pointer
  * @sacked: CFTCP_SEG_* marks of a segment that was sent
  * @ack: received acknowledgment number
  * @wnd: received window, not scaled
@@ -49,7 +50,10 @@ struct cftcp_cb {
 	u8 sacked;
 	u16 wnd;
 	union {
-		u32 ack;
+		struct {
+			u32 ack;
+			u16 urg;
+		};
 		struct {
 			u64 sent_at;
 			u64 first_sent;
@@ -145,6 +149,8 @@ struct cftcp_listen {
  * @last_ack_sent: Last.ACK.sent of RFC 7323
  * @write_seq: number after the last octet queued, and after the FIN if queued
  * @copied_seq: number of the next octet for the user
+ * @snd_up: number after our urgent data, in @urgent_mode
+ * @rcv_up: number of the peer's last urgent octet, if @urg_marked
  * @read_round_seq: @copied_seq at @read_round_at
  * @read_round_at: ns, when the reader's round trip began; 0 before the first
  *
@@ -166,6 +172,9 @@ struct cftcp_listen {
  * @rtt_rose: the RTO was too short; @rtt_rose_seq tells for which data not
  * @ack_now: an ACK must leave as soon as the segment is done with
  * @user_timeout_set: by TCP_USER_TIMEOUT
+ * @urgent_mode: octets before @snd_up are not yet acknowledged
+ * @urg_marked: the user has not read past @rcv_up
+ * @urg_read: but has read that octet, by MSG_OOB
  * @orphaned: counted in cftcp_net.orphans
  * @hashed: in the connection table
  * @destroyed: nothing of it is left but its memory
@@ -249,6 +258,8 @@ struct cftcp_sock {
 	u32 last_ack_sent;
 	u32 write_seq;
 	u32 copied_seq;
+	u32 snd_up;
+	u32 rcv_up;
 	u32 read_round_seq;
 	u64 read_round_at;
 
@@ -270,6 +281,9 @@ struct cftcp_sock {
 	    rtt_rose:1,
 	    ack_now:1,
 	    user_timeout_set:1,
+	    urgent_mode:1,
+	    urg_marked:1,
+	    urg_read:1,
 	    orphaned:1,
 	    hashed:1,
 	    destroyed:1;
