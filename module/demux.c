@@ -118,6 +118,8 @@ static bool to_entry(struct cftcp_arrival *arrival, struct cftcp_entry *entry,
 		lsk = cftcp_lookup_listener(cn, &arrival->key.laddr,
 					    arrival->key.lport, arrival->dif,
 					    arrival->sdif);
+		if (lsk)
+			lsk = cftcp_listener_of_group(lsk, &arrival->key, skb);
 		/* A SYN may be the listener's. */
 		if (unfit(arrival, skb, tcp_hdr(skb)->syn ? lsk : NULL)) {
 			kfree_skb(skb);
@@ -185,7 +187,7 @@ bool cftcp_demux(struct sk_buff *skb, struct cftcp_arrival *arrival)
 		return drop_short(cn, skb, true);
 	if (entry)
 		return to_entry(arrival, entry, skb);
-	to_listener(arrival, lsk, skb);
+	to_listener(arrival, cftcp_listener_of_group(lsk, key, skb), skb);
 	return true;
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/rhashtable.h>
 #include <linux/siphash.h>
+#include <linux/tcp.h>
 #include <net/inet_sock.h>
+#include <net/sock_reuseport.h>
 
 #include "af.h"
 #include "hash.h"
@@ -75,7 +77,8 @@ static int score(const struct sock *sk, const struct in6_addr *addr, int dif,
 	if (!cftcp_local_covers(&local, addr) ||
 	    !inet_sk_bound_dev_eq(sock_net(sk), sk->sk_bound_dev_if, dif, sdif))
 		return 0;
-	return 1 + 2 * !cftcp_local_is_any(&local) + !!sk->sk_bound_dev_if;
+	return 1 + 4 * !cftcp_local_is_any(&local) + 2 * !!sk->sk_bound_dev_if +
+	       (sk->sk_family == AF_INET);
 }
 
 struct sock *cftcp_lookup_listener(struct cftcp_net *cn,
@@ -102,14 +105,57 @@ struct sock *cftcp_lookup_listener(struct cftcp_net *cn,
 	return best;
 }
 
-void cftcp_listener_add(struct sock *sk)
+struct sock *cftcp_listener_of_group(struct sock *lsk,
+				     const struct cftcp_key *key,
+				     struct sk_buff *skb)
+{
+	struct sock *chosen = NULL;
+
+	if (rcu_access_pointer(lsk->sk_reuseport_cb))
+		chosen = reuseport_select_sock(lsk,
+					       key_hash(key, sizeof(*key), 0),
+					       skb, tcp_hdrlen(skb));
+	return chosen ?: lsk;
+}
+
+static bool of_one_group(const struct sock *a, const struct sock *b)
+{
+	struct cftcp_local la = cftcp_local_of(a), lb = cftcp_local_of(b);
+
+	return inet_sk(a)->inet_num == inet_sk(b)->inet_num &&
+	       a->sk_reuseport && b->sk_reuseport &&
+	       uid_eq(a->sk_uid, b->sk_uid) && a->sk_family == b->sk_family &&
+	       a->sk_bound_dev_if == b->sk_bound_dev_if &&
+	       ipv6_addr_equal(&la.addr, &lb.addr) && la.v6only == lb.v6only;
+}
+
+static int join_group(struct cftcp_net *cn, struct sock *sk)
+{
+	struct cftcp_local local = cftcp_local_of(sk);
+	bool any = cftcp_local_is_any(&local);
+	struct cftcp_sock *other;
+
+	if (!sk->sk_reuseport)
+		return 0;
+	hash_for_each_possible(cn->listeners, other, listen_node,
+			       inet_sk(sk)->inet_num)
+		if (of_one_group(sk, cftcp_to_sk(other)))
+			return reuseport_add_sock(sk, cftcp_to_sk(other), any);
+	return reuseport_alloc(sk, any);
+}
+
+int cftcp_listener_add(struct sock *sk)
 {
 	struct cftcp_net *cn = cftcp_sock_net(sk);
+	int err;
 
 	spin_lock_bh(&cn->listen_lock);
-	hash_add_rcu(cn->listeners, &cftcp_sk(sk)->listen_node,
-		     inet_sk(sk)->inet_num);
+	err = join_group(cn, sk);
+	if (!err)
+		hash_add_rcu(cn->listeners, &cftcp_sk(sk)->listen_node,
+			     inet_sk(sk)->inet_num);
 	spin_unlock_bh(&cn->listen_lock);
+	return err;
 }
 
 void cftcp_listener_del(struct sock *sk)
@@ -118,5 +164,7 @@ void cftcp_listener_del(struct sock *sk)
 
 	spin_lock_bh(&cn->listen_lock);
 	hash_del_rcu(&cftcp_sk(sk)->listen_node);
+	if (rcu_access_pointer(sk->sk_reuseport_cb))
+		reuseport_detach_sock(sk);
 	spin_unlock_bh(&cn->listen_lock);
 }

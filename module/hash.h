@@ -124,7 +124,9 @@ bool cftcp_hash_remove(struct cftcp_net *cn, struct cftcp_entry *entry);
  * @dif: device that it came in by
  * @sdif: slave device that it came in by (VRF), 0 if none
  *
- * The most specific match wins: address and device, address, device, any.
+ * The most specific match wins: address and device, address, device, any; of
+ * those alike, a socket of IPv4 for a segment of IPv4. Of an SO_REUSEPORT
+ * group it is some socket: cftcp_listener_of_group() chooses.
  *
  * Context: under rcu_read_lock().
  * Return: the listening socket without a reference, or NULL.
@@ -133,10 +135,27 @@ struct sock *cftcp_lookup_listener(struct cftcp_net *cn,
 				   const struct in6_addr *addr, __be16 port,
 				   int dif, int sdif);
 /**
+ * cftcp_listener_of_group() - who of an SO_REUSEPORT group gets a segment
+ * @lsk: what cftcp_lookup_listener() found
+ * @key: the segment's 4-tuple; chooses by its hash
+ * @skb: the segment, at its TCP header, which is linear with all options; for
+ *	the BPF program of the group, if it has one
+ *
+ * Context: under rcu_read_lock().
+ * Return: the listening socket without a reference, @lsk without a group.
+ */
+struct sock *cftcp_listener_of_group(struct sock *lsk,
+				     const struct cftcp_key *key,
+				     struct sk_buff *skb);
+/**
  * cftcp_listener_add() - make a socket in LISTEN visible to lookups
  * @sk: the socket; its lock is held
+ *
+ * With SO_REUSEPORT it joins the group of its address, device and user.
+ *
+ * Context: process. Return: 0 or -ENOMEM.
  */
-void cftcp_listener_add(struct sock *sk);
+int cftcp_listener_add(struct sock *sk);
 /**
  * cftcp_listener_del() - the reverse of cftcp_listener_add()
  * @sk: the socket; its lock is held

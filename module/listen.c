@@ -6,6 +6,7 @@
  */
 #include <linux/cgroup.h>
 #include <linux/filter.h>
+#include <linux/memcontrol.h>
 #include <linux/security.h>
 #include <linux/siphash.h>
 #include <linux/slab.h>
@@ -381,6 +382,19 @@ static void inherit_cgroup(struct sock *sk, const struct sock *lsk)
 #endif
 }
 
+/* mem_cgroup_sk_alloc() is not for modules, and knows tasks only: what a child
+ * holds is charged where its listener's memory is.
+ */
+static void inherit_memcg(struct sock *sk, const struct sock *lsk)
+{
+#ifdef CONFIG_MEMCG
+	struct mem_cgroup *memcg = lsk->sk_memcg;
+
+	if (memcg && !sk->sk_memcg && css_tryget(&memcg->css))
+		sk->sk_memcg = memcg;
+#endif
+}
+
 static void inherit(struct sock *sk, const struct sock *lsk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -394,6 +408,7 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 		if (sock_flag(lsk, flags[i]))
 			sock_set_flag(sk, flags[i]);
 	sk->sk_reuse = lsk->sk_reuse;
+	sk->sk_reuseport = lsk->sk_reuseport;
 	sk->sk_bound_dev_if = lsk->sk_bound_dev_if;
 	sk->sk_mark = READ_ONCE(lsk->sk_mark);
 	sk->sk_priority = lsk->sk_priority;
@@ -418,6 +433,7 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 	cs->keepalive_probes = lcs->keepalive_probes;
 	inherit_filter(sk, lsk);
 	inherit_cgroup(sk, lsk);
+	inherit_memcg(sk, lsk);
 	security_sk_clone(lsk, sk);
 }
 
@@ -642,8 +658,12 @@ int cftcp_listen_start(struct sock *sk, int backlog)
 	WRITE_ONCE(listen->backlog, backlog);
 	listen->open = true;
 	spin_unlock_bh(&listen->lock);
-	cftcp_listener_add(sk);
-	return 0;
+	err = cftcp_listener_add(sk);
+	if (err) {
+		listen->open = false;
+		inet_sk_set_state(sk, TCP_CLOSE);
+	}
+	return err;
 }
 
 static void refuse_waiting_children(struct sock *lsk)

@@ -106,7 +106,7 @@ void cftcp_request_expired(struct cftcp_due *due, struct timerqueue_node *node);
  * @sk: a bound socket, lock held
  * @backlog: the most children to hold for accept()
  *
- * Context: process. Return: 0 or -EADDRINUSE.
+ * Context: process. Return: 0, -EADDRINUSE or -ENOMEM.
  */
 int cftcp_listen_start(struct sock *sk, int backlog);
 /**

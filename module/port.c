@@ -41,8 +41,10 @@ static struct cftcp_port_ref *find_ref(struct cftcp_port *port,
 
 static void use_ref(struct cftcp_port_ref *ref)
 {
-	if (!ref->users++)
-		list_del_init(&ref->idle);
+	if (ref->users++)
+		return;
+	list_del_init(&ref->idle);
+	ref->reuseport = true;
 }
 
 static struct cftcp_port_ref *share(struct cftcp_ports *ports,
@@ -154,6 +156,7 @@ static struct cftcp_port_ref *reserve(struct cftcp_ports *ports,
 	ref->local = cftcp_local_of(sk);
 	ref->users = 1;
 	ref->chosen = chosen;
+	ref->reuseport = true;
 	port->num = inet_sk(ref->reservation->sk)->inet_num;
 	publish(ports, port, ref);
 	return ref;
@@ -194,6 +197,13 @@ static bool same_device(const struct sock *a, const struct sock *b)
 	       a->sk_bound_dev_if == b->sk_bound_dev_if;
 }
 
+/* SO_REUSEPORT: both have it, and are of one user. */
+static bool may_share(const struct sock *a, const struct sock *b)
+{
+	return a->sk_reuseport && b->sk_reuseport &&
+	       uid_eq(a->sk_uid, b->sk_uid);
+}
+
 /* Does another cftcp socket or TIME-WAIT record forbid this bind? */
 static bool conflict(struct cftcp_ports *ports, struct cftcp_port *port,
 		     struct sock *sk)
@@ -207,7 +217,7 @@ static bool conflict(struct cftcp_ports *ports, struct cftcp_port *port,
 		struct sock *sk2 = cftcp_to_sk(other);
 
 		if (sk2 == sk || !same_device(sk, sk2) ||
-		    !overlap(sk, sk2))
+		    !overlap(sk, sk2) || may_share(sk, sk2))
 			continue;
 		if (!sk->sk_reuse || !sk2->sk_reuse ||
 		    sk2->sk_state == TCP_LISTEN)
@@ -216,7 +226,8 @@ static bool conflict(struct cftcp_ports *ports, struct cftcp_port *port,
 	if (sk->sk_reuse)
 		return false;
 	hlist_for_each_entry(ref, &port->refs, node)
-		if (ref->time_waits && cftcp_locals_overlap(&local, &ref->local))
+		if (ref->time_waits && !(sk->sk_reuseport && ref->reuseport) &&
+		    cftcp_locals_overlap(&local, &ref->local))
 			return true;
 	return false;
 }
@@ -227,6 +238,7 @@ static void own(struct sock *sk, struct cftcp_port_ref *ref)
 
 	lockdep_assert_held(&cftcp_net(sock_net(sk))->ports.lock);
 	cs->port = ref;
+	ref->reuseport &= sk->sk_reuseport;
 	hlist_add_head(&cs->port_node, &ref->port->owners);
 	inet_sk(sk)->inet_num = ref->port->num;
 	inet_sk(sk)->inet_sport = htons(ref->port->num);
@@ -366,7 +378,8 @@ int cftcp_port_may_listen(struct sock *sk)
 		struct sock *sk2 = cftcp_to_sk(other);
 
 		if (sk2 != sk && sk2->sk_state == TCP_LISTEN &&
-		    same_device(sk, sk2) && overlap(sk, sk2))
+		    same_device(sk, sk2) && overlap(sk, sk2) &&
+		    !may_share(sk, sk2))
 			err = -EADDRINUSE;
 	}
 	/* Inside of the lock, so that the next one to ask sees it. */

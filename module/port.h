@@ -68,6 +68,7 @@ struct cftcp_port {
  * @local: the address
  * @users: sockets, requests and TIME-WAIT records that hold it
  * @time_waits: how many of @users are TIME-WAIT records
+ * @reuseport: all sockets that used it had SO_REUSEPORT
  * @chosen: by connect(), not by bind(): other connections may share it
  * @reservation: the stock socket
  */
@@ -78,6 +79,7 @@ struct cftcp_port_ref {
 	struct cftcp_local local;
 	unsigned int users;
 	unsigned int time_waits;
+	bool reuseport;
 	bool chosen;
 	struct socket *reservation;
 };

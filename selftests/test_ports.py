@@ -1,9 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
 """Two stacks, one port space: a port that one owns is not the other's."""
+import contextlib
+import ctypes
 import errno
 import itertools
+import os
 import socket
+import struct
 
 import cftest as t
 
@@ -292,6 +296,178 @@ def segments_go_to_the_owner():
     server.close()
     with t.fails_with(errno.ECONNREFUSED):
         nobody.connect((net.a.address, port))
+
+
+# --- SO_REUSEPORT --------------------------------------------------------------
+
+
+def sharing(ns, address=ANY, port=0, proto=None, uid=0, listen=True):
+    """A socket with SO_REUSEPORT, of a user."""
+    made = ns.sock(proto)
+    os.fchown(made.fileno(), uid, -1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.bind((address, port))
+    if listen:
+        made.listen(1000)
+    return made
+
+
+def group(ns, size, address=ANY):
+    first = sharing(ns, address)
+    rest = [sharing(ns, address, port_of(first)) for _ in range(size - 1)]
+    return [first] + rest
+
+
+def accept_all(listener):
+    """How many connections wait there."""
+    listener.setblocking(False)
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+            count += 1
+    return count
+
+
+def call(ns, address, port, times, proto=t.STOCK):
+    """Connections to there, that stay open."""
+    made = [ns.sock(proto) for _ in range(times)]
+    for one in made:
+        one.connect((address, port))
+    return made
+
+
+@t.test("L-73", "MUST-42", cases={"any": ANY, "one address": ONE})
+def reuseport_spreads_connections(address):
+    """All listeners of a group get their share, and who leaves gets none."""
+    ns = t.own_net().a
+    listeners = group(ns, 4, address)
+    port, times = port_of(listeners[0]), 40 if t.DEBUG else 120
+    open_ones = call(ns, ONE, port, times)
+    shares = [accept_all(one) for one in listeners]
+    t.note(f"shares {shares}")
+    t.equal(sum(shares), times, "connections accepted")
+    t.between(min(shares), times // 12, times, "least share")
+    listeners.pop(1).close()
+    open_ones += call(ns, ONE, port, times)
+    shares = [accept_all(one) for one in listeners]
+    t.equal(sum(shares), times, "connections of those that are left")
+    t.check(min(shares) > 0, f"shares {shares}")
+    last = listeners.pop()
+    for one in listeners:
+        one.shutdown(socket.SHUT_RD)  # back to CLOSED, but bound
+    open_ones += call(ns, ONE, port, 10)
+    t.equal(accept_all(last), 10, "connections of the last one")
+
+
+@t.test("L-73")
+def reuseport_is_one_user_s():
+    """Another user's socket is EADDRINUSE, with whatever options."""
+    ns = t.own_net().a
+    held = sharing(ns, ONE, uid=1000)
+    port = port_of(held)
+    for address in ONE, ANY:
+        for uid in 0, 1001:
+            with t.fails_with(errno.EADDRINUSE):
+                sharing(ns, address, port, uid=uid)
+    in_use(ns, t.DUT, ONE, port)
+    in_use(ns, t.DUT, ONE, port, reuse=True)
+    sharing(ns, ONE, port, uid=1000).close()
+    sharing(ns, ANY, port, uid=1000).close()
+    sharing(ns, TWO, port).close()
+    # listen() asks again: SO_REUSEADDR let both bind.
+    both = [ns.sock() for _ in range(2)]
+    for one, uid in zip(both, (1000, 1001)):
+        os.fchown(one.fileno(), uid, -1)
+        for option in socket.SO_REUSEADDR, socket.SO_REUSEPORT:
+            one.setsockopt(socket.SOL_SOCKET, option, 1)
+        one.bind((THREE, port_of(both[0]) if one is both[1] else 0))
+    both[0].listen()
+    with t.fails_with(errno.EADDRINUSE):
+        both[1].listen()
+
+
+@t.test("L-73", cases={n: p for n, p in STACKS.items() if "stock" in n})
+def reuseport_does_not_join_the_stacks(first, second):
+    """A group is of one stack: the other one's socket is EADDRINUSE."""
+    ns = t.own_net().a
+    held = sharing(ns, ONE, proto=first)
+    for address in ONE, ANY:
+        with t.fails_with(errno.EADDRINUSE):
+            sharing(ns, address, port_of(held), proto=second)
+    port = port_of(held)
+    held.close()
+    becomes_free(ns, second, ONE, port)
+
+
+@t.test("L-73", "MUST-43")
+def reuseport_prefers_the_address():
+    """A group of the address itself goes before a group of all addresses."""
+    ns = t.own_net().a
+    one = group(ns, 2, ONE)
+    port = port_of(one[0])
+    other = [sharing(ns, ANY, port) for _ in range(2)]
+    open_ones = call(ns, ONE, port, 20)
+    t.equal(sum(map(accept_all, one)), 20, "of the address")
+    t.equal(sum(map(accept_all, other)), 0, "of all, to that address")
+    open_ones += call(ns, TWO, port, 20)
+    t.equal(sum(map(accept_all, other)), 20, "of all, to another address")
+    t.equal(len(open_ones), 40)
+
+
+@t.test("L-73", "MUST-13")
+def reuseport_after_time_wait():
+    """A server with SO_REUSEPORT comes back beside its TIME-WAIT."""
+    net = t.own_net()
+    listener = sharing(net.a)
+    port = port_of(listener)
+    client = call(net.b, net.a.address, port, 1)[0]
+    server = listener.accept()[0]
+    ends = t.ports(server)
+    server.close()
+    t.equal(client.recv(1), b"", "EOF")
+    client.close()
+    net.a.wait_state("TIME-WAIT", *ends)
+    listener.close()
+    in_use(net.a, t.DUT, ANY, port)
+    sharing(net.a, ANY, port)
+    t.equal(net.a.state(*ends), "TIME-WAIT", "beside the listener")
+
+
+SO_ATTACH_REUSEPORT_CBPF = 51
+BPF_RET_K = 6
+
+
+def attach(sock, *instructions):
+    """A classic BPF program [(code, k)] that chooses the listener."""
+    code = b"".join(struct.pack("HBBI", c, 0, 0, k) for c, k in instructions)
+    room = ctypes.create_string_buffer(code)
+    program = struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(room))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
+
+
+@t.test("L-73")
+def reuseport_by_program():
+    """SO_ATTACH_REUSEPORT_CBPF chooses; beyond the group the hash does."""
+    ns = t.own_net().a
+    lone = ns.sock()
+    with t.fails_with(errno.EINVAL):
+        attach(lone, (BPF_RET_K, 0))
+    listeners = group(ns, 3)
+    port = port_of(listeners[0])
+    for chosen in 2, 0:
+        attach(listeners[1], (BPF_RET_K, chosen))
+        open_ones = call(ns, ONE, port, 12)
+        shares = [accept_all(one) for one in listeners]
+        t.equal(shares[chosen], len(open_ones), f"share of {chosen}: {shares}")
+    attach(listeners[1], (BPF_RET_K, 99))
+    open_ones = call(ns, ONE, port, 60)
+    shares = [accept_all(one) for one in listeners]
+    t.check(min(shares) > 0, f"shares {shares}")
+    # What the program sees begins with the text: a SYN has none of it.
+    attach(listeners[0], (0x80, 0), (0x16, 0))  # A = length; return A
+    open_ones += call(ns, ONE, port, 6)
+    t.equal(accept_all(listeners[0]), 6, "share of 0")
 
 
 @t.test("section-2", seconds=600)
