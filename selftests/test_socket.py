@@ -495,6 +495,31 @@ def cgroup_programs_of_segments(where):
         other.close()
 
 
+@t.test()
+def memory_of_a_child_is_charged():
+    """What waits in an accepted socket counts in its listener's cgroup."""
+    net = t.net()
+    client = net.b.sock(t.STOCK)
+    group = Cgroup()
+    with open(group.top + "/cgroup.controllers") as file:
+        if "memory" not in file.read():
+            return t.note("no memory cgroups here")
+    t._write(group.top + "/cgroup.subtree_control", "+memory")
+    t.cleanup(t._write, group.top + "/cgroup.subtree_control", "-memory")
+    listener = net.a.listener()
+    client.connect((net.a.address, listener.getsockname()[1]))
+    ours = listener.accept()[0]
+    client.sendall(bytes(200000))
+
+    def charged():
+        with open(group.path + "/memory.stat") as file:
+            return int(dict(map(str.split, file))["sock"])
+
+    t.wait_for(lambda: charged() >= 200000, 10, "memory of the socket")
+    ours.close()
+    t.wait_for(lambda: charged() < 100000, 10, "memory given back")
+
+
 # --- buffers -----------------------------------------------------------------
 
 

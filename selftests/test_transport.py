@@ -264,6 +264,61 @@ def initial_sequence_numbers():
     t.check(spread > 0, "all small")
 
 
+@t.test("R6528-2", "R6528-3", "MUST-8", "C-54")
+def isn_clock_has_no_jumps():
+    """The secret is never changed: the ISN of a 4-tuple keeps its pace."""
+    if t.DUT == t.STOCK:
+        return  # another clock
+    listener = t.net().a.listener()
+
+    def isn():
+        peer = t.Peer(t.net(), port=4400)
+        peer.dut_port = listener.getsockname()[1]
+        peer.send("S")
+        answer = peer.expect("SA")
+        peer.send("R", seq=1)
+        peer.close()
+        return answer
+
+    before = isn()
+    for seconds in 1 if t.DEBUG else 7, 5 if t.DEBUG else 1800:
+        time.sleep(seconds)
+        now = isn()
+        ticks = round((now.time - before.time) / 4096)
+        off = t.distance(now.seq, before.seq + ticks)
+        t.between(off, -3000 * t.SLOW, 3000 * t.SLOW, "ticks of 4 us")
+        before = now
+
+
+@t.test("R6191-D", "R7323-17")
+def timestamps_go_on():
+    """From one connection of two hosts to the next the clock of timestamps
+    goes on, on whichever ports."""
+    net = t.net()
+    listener = net.a.listener()
+    port = listener.getsockname()[1]
+
+    def stamp(role):
+        peer = t.Peer(net, ts=True)
+        if role == "passive":
+            peer.dut_port = port
+            peer.send("S")
+        else:
+            ours = net.a.sock(timeout=0)
+            ours.connect_ex((peer.address, peer.port))
+        seg = peer.get()
+        peer.dut_port = seg.sport
+        peer.send("RA", seq=seg.has("A"), ack=1)
+        return seg.opts["ts"][0], seg.time / 1e6
+
+    first, began = stamp("passive")
+    for role in "active", "passive", "active":
+        time.sleep(0.05)
+        value, now = stamp(role)
+        passed = t.distance(value, first)
+        t.near(passed, now - began, 0.01, slack=2, what="ms of timestamps")
+
+
 @t.test("MUST-10", "R1122-4.2.2.8", "SYN-SENT/SYN", "SYN-RECEIVED/ACK")
 def simultaneous_open():
     for flags in "A", "SA":
