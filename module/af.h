@@ -80,7 +80,11 @@ struct cftcp_syn_options {
  * @tos: type of service or traffic class that the socket's segments have
  * @ttl: their time to live or hop limit; -1 for the route's
  * @options_len: octets of options or extension headers that @xmit adds
- * @mtu_reduced: ICMP told a smaller path MTU (mtu_info). Socket lock held
+ * @mtu: octets of the largest packet that the path takes, by its route
+ * @mtu_reduced: the route learns a smaller path MTU. Socket lock held
+ * @redirect: the route learns of a nearer router from an ICMP message. Socket
+ *	lock held
+ * @recverr: does the user want ICMP errors at once (IP_RECVERR)?
  * @reply: build and send a segment without a socket; any context
  * @reply_mss: MSS to offer to a peer without a socket, from its route
  * @unfit: is a received segment to be dropped for its addresses, checksum,
@@ -108,7 +112,10 @@ struct cftcp_af_ops {
 	u8 (*tos)(const struct sock *sk);
 	s16 (*ttl)(const struct sock *sk);
 	u16 (*options_len)(const struct sock *sk);
-	void (*mtu_reduced)(struct sock *sk);
+	u32 (*mtu)(const struct sock *sk, const struct dst_entry *dst);
+	void (*mtu_reduced)(struct sock *sk, u32 mtu);
+	void (*redirect)(struct sock *sk, struct sk_buff *skb);
+	bool (*recverr)(const struct sock *sk);
 	void (*reply)(struct cftcp_net *cn, const struct cftcp_reply *reply);
 	u16 (*reply_mss)(struct cftcp_net *cn, const struct cftcp_reply *reply);
 	bool (*unfit)(struct cftcp_net *cn, struct sk_buff *skb,

@@ -133,6 +133,27 @@ static inline bool cftcp_sends_flowinfo(const struct sock *sk)
 #endif
 }
 
+/* IP_RECVERR and IPV6_RECVERR; 6.6 and 6.7 made them bits of an atomic word. */
+static inline bool cftcp_recverr(const struct sock *sk)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	return inet_test_bit(RECVERR, sk);
+#else
+	return inet_sk(sk)->recverr;
+#endif
+}
+
+static inline bool cftcp_recverr6(const struct sock *sk)
+{
+#if !IS_ENABLED(CONFIG_IPV6)
+	return false;
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	return inet6_test_bit(RECVERR6, sk);
+#else
+	return inet_sk(sk)->pinet6->recverr;
+#endif
+}
+
 /* What a child takes over from the inet part of its listener. */
 static inline void cftcp_inherit_inet(struct sock *sk, const struct sock *from)
 {

@@ -4,8 +4,8 @@
 #include <net/busy_poll.h>
 
 #include "af.h"
-#include "close.h"
 #include "demux.h"
+#include "icmp.h"
 #include "input.h"
 #include "listen.h"
 #include "netns.h"
@@ -195,39 +195,7 @@ bool cftcp_demux(struct sk_buff *skb, struct cftcp_arrival *arrival)
  * ICMP.
  */
 
-static void too_big(struct sock *sk, u32 mtu)
-{
-	struct cftcp_sock *cs = cftcp_sk(sk);
-
-	cs->mtu_info = mtu;
-	if (sock_owned_by_user(sk))
-		set_bit(CFTCP_DEFER_MTU, &cs->deferred);
-	else
-		cs->af->mtu_reduced(sk);
-}
-
-/* RFC 5927, RFC 5461: soft once synchronized, an end before that. */
-static void icmp_to_socket(struct sock *sk, const struct cftcp_icmp *icmp)
-{
-	/* It may have left the connection since the look-up. */
-	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN))
-		return;
-	if (icmp->mtu)
-		too_big(sk, icmp->mtu);
-	if (!icmp->err)
-		return;
-	WRITE_ONCE(sk->sk_err_soft, icmp->err);
-	if (sock_owned_by_user(sk))
-		return;
-	if (cftcp_fsm_covers(sk->sk_state)) {
-		cftcp_event(sk, CFTCP_EV_ICMP, NULL);
-	} else {
-		cftcp_count(cftcp_sock_net(sk), AttemptFails);
-		cftcp_sock_done(sk, icmp->err, "ICMP");
-	}
-}
-
-bool cftcp_demux_icmp(struct cftcp_arrival *arrival, u32 seq,
+bool cftcp_demux_icmp(struct cftcp_arrival *arrival,
 		      const struct cftcp_icmp *icmp)
 {
 	struct cftcp_entry *entry;
@@ -236,15 +204,14 @@ bool cftcp_demux_icmp(struct cftcp_arrival *arrival, u32 seq,
 	entry = look_up(arrival);
 	if (!entry)
 		return false;
-	/* RFC 5927 4.1: nothing but a full socket has something to learn. */
+	/* Nothing but a full socket has something to learn. */
 	if (entry->kind != CFTCP_KIND_SOCK)
 		return true;
 	cs = container_of(entry, struct cftcp_sock, entry);
 	if (!refcount_inc_not_zero(&cs->inet.sk.sk_refcnt))
 		return true;
 	bh_lock_sock(cftcp_to_sk(cs));
-	if (cftcp_between(cs->snd_una, seq, cs->snd_nxt))
-		icmp_to_socket(cftcp_to_sk(cs), icmp);
+	cftcp_icmp_arrives(cftcp_to_sk(cs), icmp);
 	bh_unlock_sock(cftcp_to_sk(cs));
 	sock_put(cftcp_to_sk(cs));
 	return true;

@@ -7,6 +7,7 @@
 
 #include "hash.h"
 
+struct cftcp_icmp;
 struct cftcp_net;
 struct sk_buff;
 
@@ -35,26 +36,15 @@ struct cftcp_arrival {
 bool cftcp_demux(struct sk_buff *skb, struct cftcp_arrival *arrival);
 
 /**
- * struct cftcp_icmp - what an ICMP message says to TCP
- * @err: errno, positive; 0 for nothing
- * @mtu: path MTU of a packet that was too big, 0 if it is not that
- */
-struct cftcp_icmp {
-	int err;
-	u32 mtu;
-};
-
-/**
  * cftcp_demux_icmp() - hand an ICMP message to whom it is for
  * @arrival: filled in but for the scope of the key, which is ours: the local
  *	end is the source of the segment that the message quotes
- * @seq: SEQ of that segment
- * @icmp: what it says
+ * @icmp: the message
  *
  * Context: softirq, under rcu_read_lock().
  * Return: false when nobody here knows the connection: it is stock TCP's.
  */
-bool cftcp_demux_icmp(struct cftcp_arrival *arrival, u32 seq,
+bool cftcp_demux_icmp(struct cftcp_arrival *arrival,
 		      const struct cftcp_icmp *icmp);
 
 #endif

@@ -518,8 +518,10 @@ static void process_ack(struct sock *sk, const struct cftcp_segment *seg)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	bool fin_acked_before = cftcp_fin_acked(cs);
+	u32 una = cs->snd_una;
 
 	if (cftcp_recovery_acked(sk, seg)) {
+		cftcp_pmtu_acked(sk, cs->snd_una - una);
 		WRITE_ONCE(sk->sk_err_soft, 0);
 		wake_writer(sk);
 	}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* IPv4: the receive hook, routes, headers, ICMP. */
+#include <linux/errqueue.h>
 #include <linux/icmp.h>
 #include <linux/ip.h>
 #include <linux/tcp.h>
@@ -12,7 +13,9 @@
 #include <net/xfrm.h>
 
 #include "af.h"
+#include "compat.h"
 #include "demux.h"
+#include "icmp.h"
 #include "ipv4.h"
 #include "netns.h"
 #include "output.h"
@@ -337,41 +340,86 @@ static int receive(struct sk_buff *skb)
  * ICMP.
  */
 
-static void mtu_reduced(struct sock *sk)
+/* IP_MTU_DISCOVER: who probes for itself is bounded by the device only. */
+static u32 mtu(const struct sock *sk, const struct dst_entry *dst)
+{
+	return ip_sk_use_pmtu(sk) ? dst_mtu(dst) :
+		min_t(u32, READ_ONCE(dst->dev->mtu), IP_MAX_MTU);
+}
+
+static void mtu_reduced(struct sock *sk, u32 mtu)
 {
 	struct dst_entry *dst = __sk_dst_check(sk, 0);
 
 	cftcp_assert_held(sk);
-	if (inet_sk(sk)->pmtudisc == IP_PMTUDISC_DONT)
+	if (dst && dst->ops->update_pmtu && ip_sk_accept_pmtu(sk) &&
+	    inet_sk(sk)->pmtudisc != IP_PMTUDISC_DONT)
+		dst->ops->update_pmtu(dst, sk, NULL, mtu, true);
+}
+
+static void redirect(struct sock *sk, struct sk_buff *skb)
+{
+	struct dst_entry *dst = __sk_dst_check(sk, 0);
+
+	cftcp_assert_held(sk);
+	if (dst && dst->ops->redirect)
+		dst->ops->redirect(dst, sk, skb);
+}
+
+/* Routers that do not tell the MTU: RFC 1191 section 7.1. */
+static u32 plateau_below(u32 len)
+{
+	static const u16 plateaus[] = {
+		32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296,
+	};
+
+	for (int i = 0; i < ARRAY_SIZE(plateaus); i++)
+		if (plateaus[i] < len)
+			return plateaus[i];
+	return IPV4_MIN_MTU;
+}
+
+static void not_delivered(struct cftcp_icmp *icmp, u32 told, u32 len)
+{
+	if (icmp->code > NR_ICMP_UNREACH)
 		return;
-	if (dst && dst->ops->update_pmtu)
-		dst->ops->update_pmtu(dst, sk, NULL, cftcp_sk(sk)->mtu_info,
-				      true);
-	cftcp_mss(sk);
+	if (icmp->code == ICMP_FRAG_NEEDED) {
+		icmp->mtu = told ?: plateau_below(len);
+		return;
+	}
+	icmp->err = icmp_err_convert[icmp->code].errno;
+	icmp->hard = icmp->code == ICMP_PROT_UNREACH ||
+		     icmp->code == ICMP_PORT_UNREACH;
 }
 
 /* What a message says to a connection; MUST-55: Source Quench says nothing. */
-static struct cftcp_icmp meaning(const struct icmphdr *icmp, u32 info)
+static void meaning(struct cftcp_icmp *icmp, u32 told, u32 len)
 {
-	struct cftcp_icmp found = {};
-
-	if (icmp->type == ICMP_DEST_UNREACH && icmp->code == ICMP_FRAG_NEEDED)
-		found.mtu = info;
-	else if (icmp->type == ICMP_PARAMETERPROB)
-		found.err = EPROTO;
-	else if (icmp->type == ICMP_TIME_EXCEEDED)
-		found.err = EHOSTUNREACH;
-	else if (icmp->type == ICMP_DEST_UNREACH &&
-		 icmp->code <= NR_ICMP_UNREACH)
-		found.err = icmp_err_convert[icmp->code].errno;
-	return found;
+	switch (icmp->type) {
+	case ICMP_DEST_UNREACH:
+		not_delivered(icmp, told, len);
+		break;
+	case ICMP_REDIRECT:
+		icmp->redirect = true;
+		break;
+	case ICMP_TIME_EXCEEDED:
+		icmp->err = EHOSTUNREACH;
+		break;
+	case ICMP_PARAMETERPROB:
+		icmp->err = EPROTO;
+		break;
+	}
 }
 
 static int receive_error(struct sk_buff *skb, u32 info)
 {
 	const struct iphdr *iph = (const struct iphdr *)skb->data;
 	const struct tcphdr *th = (const void *)skb->data + iph->ihl * 4;
-	struct cftcp_icmp icmp = meaning(icmp_hdr(skb), info);
+	struct cftcp_icmp icmp = {
+		.skb = skb, .quoted = th, .daddr = &iph->daddr,
+		.origin = SO_EE_ORIGIN_ICMP, .type = icmp_hdr(skb)->type,
+		.code = icmp_hdr(skb)->code,
+	};
 	struct cftcp_arrival arrival = {
 		.cn = cftcp_net(dev_net(skb->dev)),
 		.key = { .lport = th->source, .fport = th->dest },
@@ -380,8 +428,9 @@ static int receive_error(struct sk_buff *skb, u32 info)
 
 	ipv6_addr_set_v4mapped(iph->saddr, &arrival.key.laddr);
 	ipv6_addr_set_v4mapped(iph->daddr, &arrival.key.faddr);
+	meaning(&icmp, info, ntohs(iph->tot_len));
 	if (cftcp_port_used(&arrival.cn->ports, th->source) &&
-	    cftcp_demux_icmp(&arrival, ntohl(th->seq), &icmp))
+	    cftcp_demux_icmp(&arrival, &icmp))
 		return 0;
 	return stock->err_handler(skb, info);
 }
@@ -431,7 +480,10 @@ const struct cftcp_af_ops cftcp_ipv4_ops = {
 	.tos		= tos,
 	.ttl		= ttl,
 	.options_len	= options_len,
+	.mtu		= mtu,
 	.mtu_reduced	= mtu_reduced,
+	.redirect	= redirect,
+	.recverr	= cftcp_recverr,
 	.reply		= reply,
 	.reply_mss	= reply_mss,
 	.unfit		= unfit,

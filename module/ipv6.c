@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* IPv6: the receive hook, routes, headers, ICMPv6. */
+#include <linux/errqueue.h>
 #include <linux/icmpv6.h>
 #include <linux/tcp.h>
 #include <net/inet_common.h>
@@ -11,7 +12,9 @@
 #include <net/transp_v6.h>
 #include <net/xfrm.h>
 
+#include "compat.h"
 #include "demux.h"
+#include "icmp.h"
 #include "ipv4.h"
 #include "netns.h"
 #include "output.h"
@@ -453,26 +456,44 @@ static int receive(struct sk_buff *skb)
  * ICMPv6.
  */
 
-static void mtu_reduced(struct sock *sk)
+static u32 mtu(const struct sock *sk, const struct dst_entry *dst)
+{
+	return dst_mtu(dst);
+}
+
+static void mtu_reduced(struct sock *sk, u32 mtu)
 {
 	struct dst_entry *dst = __sk_dst_check(sk, pinfo(sk)->dst_cookie);
 
 	cftcp_assert_held(sk);
-	if (dst && dst->ops->update_pmtu)
-		dst->ops->update_pmtu(dst, sk, NULL, cftcp_sk(sk)->mtu_info,
-				      true);
-	cftcp_mss(sk);
+	if (dst && dst->ops->update_pmtu && ip6_sk_accept_pmtu(sk))
+		dst->ops->update_pmtu(dst, sk, NULL, mtu, true);
 }
 
-static struct cftcp_icmp meaning(u8 type, u8 code, u32 info)
+static void redirect(struct sock *sk, struct sk_buff *skb)
 {
-	struct cftcp_icmp found = {};
+	struct dst_entry *dst = __sk_dst_check(sk, pinfo(sk)->dst_cookie);
 
-	if (type == ICMPV6_PKT_TOOBIG)
-		found.mtu = info;
-	else if (type != NDISC_REDIRECT)
-		icmpv6_err_convert(type, code, &found.err);
-	return found;
+	cftcp_assert_held(sk);
+	if (dst && dst->ops->redirect)
+		dst->ops->redirect(dst, sk, skb);
+}
+
+static void meaning(struct cftcp_icmp *icmp, u32 info)
+{
+	switch (icmp->type) {
+	case ICMPV6_PKT_TOOBIG:
+		icmp->mtu = info;
+		break;
+	case NDISC_REDIRECT:
+		icmp->redirect = true;
+		break;
+	default:
+		icmpv6_err_convert(icmp->type, icmp->code, &icmp->err);
+		icmp->hard = icmp->type == ICMPV6_DEST_UNREACH &&
+			     (icmp->code == ICMPV6_ADM_PROHIBITED ||
+			      icmp->code == ICMPV6_PORT_UNREACH);
+	}
 }
 
 static int receive_error(struct sk_buff *skb, struct inet6_skb_parm *opt,
@@ -480,7 +501,10 @@ static int receive_error(struct sk_buff *skb, struct inet6_skb_parm *opt,
 {
 	const struct ipv6hdr *hdr = (const struct ipv6hdr *)skb->data;
 	const struct tcphdr *th = (const void *)skb->data + offset;
-	struct cftcp_icmp icmp = meaning(type, code, ntohl(info));
+	struct cftcp_icmp icmp = {
+		.skb = skb, .quoted = th, .daddr = &hdr->daddr,
+		.origin = SO_EE_ORIGIN_ICMP6, .type = type, .code = code,
+	};
 	struct cftcp_arrival arrival = {
 		.cn = cftcp_net(dev_net(skb->dev)),
 		.key = { .laddr = hdr->saddr, .faddr = hdr->daddr,
@@ -488,8 +512,9 @@ static int receive_error(struct sk_buff *skb, struct inet6_skb_parm *opt,
 		.dif = inet6_iif(skb), .sdif = inet6_sdif(skb),
 	};
 
+	meaning(&icmp, ntohl(info));
 	if (cftcp_port_used(&arrival.cn->ports, th->source) &&
-	    cftcp_demux_icmp(&arrival, ntohl(th->seq), &icmp))
+	    cftcp_demux_icmp(&arrival, &icmp))
 		return 0;
 	return stock->err_handler(skb, opt, type, code, offset, info);
 }
@@ -527,7 +552,10 @@ const struct cftcp_af_ops cftcp_ipv6_ops = {
 	.tos		= tos,
 	.ttl		= ttl,
 	.options_len	= options_len,
+	.mtu		= mtu,
 	.mtu_reduced	= mtu_reduced,
+	.redirect	= redirect,
+	.recverr	= cftcp_recverr6,
 	.reply		= reply,
 	.reply_mss	= reply_mss,
 	.unfit		= unfit,

@@ -47,6 +47,8 @@
 	X(DelayedAck,		"ACKs sent by the delay timer")		\
 	X(OutOfOrder,		"segments kept out of order")		\
 	X(DuplicateFin,		"FINs seen again")			\
+	X(IcmpStray,		"ICMP messages about nothing in flight") \
+	X(MtuReduced,		"path MTUs that ICMP told and that were obeyed") \
 	X(BadOptions,		"segments with an illegal option length")
 
 /* Why a segment was dropped; X(name, meaning) */

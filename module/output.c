@@ -419,6 +419,14 @@ int cftcp_split(struct sock *sk, struct sk_buff *skb, u32 len)
 	return 0;
 }
 
+u32 cftcp_packet_len(const struct sock *sk, u32 payload)
+{
+	const struct cftcp_sock *cs = cftcp_sk(sk);
+
+	return cs->af->net_header_len + cs->af->options_len(sk) +
+	       sizeof(struct tcphdr) + cs->ts_ok * CFTCP_TS_LEN + payload;
+}
+
 u32 cftcp_mss(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -426,7 +434,8 @@ u32 cftcp_mss(struct sock *sk)
 	u32 mss = cs->peer_mss;
 
 	if (dst)
-		mss = min_t(u32, mss, dst_mtu(dst) - cs->af->net_header_len -
+		mss = min_t(u32, mss, cs->af->mtu(sk, dst) -
+				      cs->af->net_header_len -
 				      cs->af->options_len(sk) -
 				      sizeof(struct tcphdr));
 	if (cs->user_mss)

@@ -94,6 +94,8 @@ void cftcp_purge_send(struct sock *sk);
 
 /** cftcp_mss() - payload of a full segment, by route and peer; lock held */
 u32 cftcp_mss(struct sock *sk);
+/** cftcp_packet_len() - octets of a packet with this much payload; lock held */
+u32 cftcp_packet_len(const struct sock *sk, u32 payload);
 /** cftcp_size_goal() - most octets of one queued segment; lock held */
 u32 cftcp_size_goal(struct sock *sk, u32 mss);
 /**

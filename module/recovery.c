@@ -283,14 +283,19 @@ static void begin_recovery(struct cftcp_sock *cs)
 	cs->recovery_point = cs->snd_nxt;
 }
 
-static void mark_lost(struct cftcp_sock *cs, struct cftcp_cb *cb)
+static void to_lost(struct cftcp_sock *cs, struct cftcp_cb *cb)
 {
-	begin_recovery(cs);
 	if (cb->sacked & CFTCP_SEG_LOST)
 		return;
 	cb->sacked |= CFTCP_SEG_LOST;
 	cs->lost_segs++;
 	list_move_tail(&cb->node, &cs->lost);
+}
+
+static void mark_lost(struct cftcp_sock *cs, struct cftcp_cb *cb)
+{
+	begin_recovery(cs);
+	to_lost(cs, cb);
 }
 
 /* ns that a segment may be on its way before one that left later proves it
@@ -460,6 +465,18 @@ static void judge_timeout(struct sock *sk, const struct delivery *d)
 	cs->lost_segs = 0;
 	cs->recovering = 0;
 	cftcp_rtt_rose(sk);
+}
+
+void cftcp_recovery_cut(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct cftcp_cb *cb, *next;
+
+	list_for_each_entry_safe(cb, next, &cs->sent, node)
+		if (cftcp_cb_skb(cb)->len > cs->mss)
+			to_lost(cs, cb);
+	repair(sk);
+	cftcp_timer_repaired(sk, 0);
 }
 
 /* The peer took back what it had SACKed (RFC 2018 section 8). */

@@ -35,5 +35,12 @@ void cftcp_recovery_reorder(struct sock *sk);
 bool cftcp_recovery_probe(struct sock *sk);
 /** cftcp_recovery_may_probe() - may a loss probe be due? RFC 8985 7.2 */
 bool cftcp_recovery_may_probe(const struct cftcp_sock *cs);
+/**
+ * cftcp_recovery_cut() - the path takes no more than the new MSS; lock held
+ *
+ * What was larger is sent again at once in smaller segments. That is no loss
+ * for anything else (RFC 1191 section 6.5).
+ */
+void cftcp_recovery_cut(struct sock *sk);
 
 #endif

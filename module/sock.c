@@ -206,6 +206,7 @@ static void forget_connection(struct sock *sk)
 	cs->srtt_us = 0;
 	cs->min_rtt_us = 0;
 	cs->max_snd_wnd = 0;
+	memset(&cs->pmtu, 0, sizeof(cs->pmtu));
 	cs->ts_recent = 0;
 	cs->rto_ns = (u64)cftcp_sysctl(cn, rto_init_ms) * NSEC_PER_MSEC;
 	WRITE_ONCE(sk->sk_shutdown, 0);
@@ -901,8 +902,8 @@ static void release_cb(struct sock *sk)
 
 	if (!cs->deferred)
 		return;
-	if (test_and_clear_bit(CFTCP_DEFER_MTU, &cs->deferred))
-		cftcp_sk(sk)->af->mtu_reduced(sk);
+	if (test_and_clear_bit(CFTCP_DEFER_ICMP, &cs->deferred))
+		cftcp_icmp_deferred(sk);
 	if (test_and_clear_bit(CFTCP_DEFER_TIMER, &cs->deferred))
 		cftcp_timer_deferred(sk);
 }

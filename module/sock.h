@@ -10,7 +10,9 @@
 #include "af.h"
 #include "fsm.h"
 #include "hash.h"
+#include "icmp.h"
 #include "netns.h"
+#include "pmtu.h"
 #include "timer.h"
 #include "uapi/cftcp.h"
 
@@ -89,7 +91,7 @@ static inline struct sk_buff *cftcp_cb_skb(struct cftcp_cb *cb)
 
 /* Bit numbers of cftcp_sock.deferred. */
 #define CFTCP_DEFER_TIMER	0	/* the timer fired */
-#define CFTCP_DEFER_MTU		1	/* the path MTU changed */
+#define CFTCP_DEFER_ICMP	1	/* ICMP told something */
 
 /**
  * struct cftcp_sack - a SACK block, host order
@@ -155,7 +157,8 @@ struct cftcp_listen {
  * @read_round_at: ns, when the reader's round trip began; 0 before the first
  *
  * @deferred: CFTCP_DEFER_* bits, set in softirq while a process owns the socket
- * @mtu_info: path MTU that ICMP told, for CFTCP_DEFER_MTU
+ * @icmp: what ICMP told meanwhile, for CFTCP_DEFER_ICMP
+ * @pmtu: the path MTU
  * @fin_queued: our FIN stands at @write_seq - 1
  * @fin_received: the peer's FIN stands at @rcv_nxt - 1
  * @ts_ok: timestamps in use
@@ -264,7 +267,8 @@ struct cftcp_sock {
 	u64 read_round_at;
 
 	unsigned long deferred;
-	u32 mtu_info;
+	struct cftcp_icmp_kept icmp;
+	struct cftcp_pmtu pmtu;
 	u32 fin_queued:1,
 	    fin_received:1,
 	    ts_ok:1,

@@ -45,6 +45,8 @@ struct cftcp_net;
 	  "time between two keepalive probes")				\
 	X(keepalive_probes, "count", 9, 1, 127,				\
 	  "keepalive probes without an answer that end a connection")	\
+	X(icmp_hard_abort, "bool", 0, 0, 1,				\
+	  "1: hard ICMP errors end connections too, not only attempts")	\
 	X(max_syn_backlog, "requests", 4096, 0, INT_MAX,		\
 	  "half-open connections of one listener")
 

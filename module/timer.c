@@ -400,6 +400,7 @@ static void rto_fired(struct sock *sk)
 		cs->syn_rexmits++;
 		cftcp_send_syn(sk);
 	} else {
+		cftcp_pmtu_rto(sk);
 		cftcp_event(sk, CFTCP_EV_RTO, NULL);
 	}
 }
