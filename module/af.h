@@ -12,6 +12,7 @@
 
 struct cftcp_net;
 struct dst_entry;
+struct ip_options_rcu;
 struct sk_buff;
 
 /**
@@ -31,6 +32,7 @@ struct sk_buff;
  * @oif: bound device, 0 for any
  * @priority: skb priority
  * @uid: for routing
+ * @route: source route of IPv4 that it takes, NULL for none
  */
 struct cftcp_reply {
 	struct cftcp_key key;
@@ -48,6 +50,7 @@ struct cftcp_reply {
 	int oif;
 	u32 priority;
 	kuid_t uid;
+	const struct ip_options_rcu *route;
 };
 
 /**
@@ -89,6 +92,10 @@ struct cftcp_syn_options {
  * @reply_mss: MSS to offer to a peer without a socket, from its route
  * @unfit: is a received segment to be dropped for its addresses, checksum,
  *	policy or TTL? Counts the reason. The socket or listener may be NULL
+ * @heard: an acceptable segment: what its network header says goes to the user
+ *	or, as a source route, is gone back by. Socket lock held
+ * @return_route: way back of the source route that a packet came by, for
+ *	kfree(); NULL if there is none
  * @bad_source: can nobody be answered at the source of this SYN? (MUST-63)
  *
  * By the family of a socket, cftcp_family():
@@ -120,6 +127,8 @@ struct cftcp_af_ops {
 	u16 (*reply_mss)(struct cftcp_net *cn, const struct cftcp_reply *reply);
 	bool (*unfit)(struct cftcp_net *cn, struct sk_buff *skb,
 		      const struct sock *sk);
+	void (*heard)(struct sock *sk, const struct sk_buff *skb);
+	struct ip_options_rcu *(*return_route)(const struct sk_buff *skb);
 	bool (*bad_source)(struct cftcp_net *cn, const struct sk_buff *skb);
 	int (*pre_connect)(struct sock *sk, struct sockaddr *uaddr,
 			   int addr_len);

@@ -71,7 +71,8 @@ static bool on_its_device(const struct cftcp_arrival *arrival,
 		bound = container_of(entry, struct cftcp_time_wait, entry)->oif;
 		break;
 	}
-	return !bound || bound == arrival->dif || bound == arrival->sdif;
+	return inet_sk_bound_dev_eq(arrival->cn->net, bound, arrival->dif,
+				    arrival->sdif);
 }
 
 /* A connection of these addresses and this device. */

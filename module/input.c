@@ -20,6 +20,7 @@
  */
 #include <linux/security.h>
 #include <linux/tcp.h>
+#include <net/l3mdev.h>
 
 #include "close.h"
 #include "fsm.h"
@@ -48,6 +49,8 @@ void cftcp_reply_rst(struct cftcp_net *cn, const struct cftcp_segment *seg)
 
 	if (seg->flags & CFTCP_FLAG_RST)
 		return;
+	if (netif_index_is_l3_master(cn->net, seg->skb->skb_iif))
+		reply.oif = seg->skb->skb_iif;
 	if (seg->flags & CFTCP_FLAG_ACK) {
 		reply.seq = seg->ack;
 	} else {
@@ -838,11 +841,17 @@ static void wake_reader(struct sock *sk, u32 rcv_nxt_before)
 		sk->sk_data_ready(sk);
 }
 
+static bool look_at_header(struct sock *sk, const struct cftcp_segment *seg)
+{
+	cftcp_sk(sk)->af->heard(sk, seg->skb);
+	return true;
+}
+
 static bool walk_steps(struct sock *sk, struct cftcp_segment *seg)
 {
 	return check_sequence_number(sk, seg) && check_rst(sk, seg) &&
 	       check_syn(sk, seg) && check_ack(sk, seg) &&
-	       check_urg(sk, seg) && process_text(sk, seg) &&
+	       look_at_header(sk, seg) && check_urg(sk, seg) && process_text(sk, seg) &&
 	       check_fin(sk, seg);
 }
 

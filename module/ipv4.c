@@ -16,6 +16,7 @@
 #include "compat.h"
 #include "demux.h"
 #include "icmp.h"
+#include "ipopt.h"
 #include "ipv4.h"
 #include "netns.h"
 #include "output.h"
@@ -25,6 +26,12 @@
 /*
  * Routes.
  */
+
+static const struct ip_options_rcu *options(const struct sock *sk)
+{
+	return rcu_dereference_protected(inet_sk(sk)->inet_opt,
+					 lockdep_sock_is_held(sk));
+}
 
 static struct flowi4 flow_of(struct sock *sk)
 {
@@ -37,7 +44,7 @@ static struct flowi4 flow_of(struct sock *sk)
 		.flowi4_flags = inet_sk_flowi_flags(sk),
 		.flowi4_uid = sk->sk_uid,
 		.saddr = inet->inet_saddr,
-		.daddr = inet->inet_daddr,
+		.daddr = cftcp_ipopt_first_hop(options(sk), inet->inet_daddr),
 		.fl4_sport = inet->inet_sport,
 		.fl4_dport = inet->inet_dport,
 	};
@@ -46,6 +53,20 @@ static struct flowi4 flow_of(struct sock *sk)
 		fl4.flowi4_scope = RT_SCOPE_LINK;
 	security_sk_classify_flow(sk, flowi4_to_flowi_common(&fl4));
 	return fl4;
+}
+
+static struct rtable *look_up(struct sock *sk, struct flowi4 *fl4)
+{
+	const struct ip_options_rcu *opt = options(sk);
+	struct rtable *rt = ip_route_output_flow(sock_net(sk), fl4, sk);
+
+	/* A strict route leads to neighbours only. */
+	if (!IS_ERR(rt) && opt && opt->opt.is_strictroute &&
+	    rt->rt_uses_gateway) {
+		ip_rt_put(rt);
+		return ERR_PTR(-EHOSTUNREACH);
+	}
+	return rt;
 }
 
 static struct dst_entry *route(struct sock *sk)
@@ -58,11 +79,24 @@ static struct dst_entry *route(struct sock *sk)
 	if (dst)
 		return dst;
 	fl4 = flow_of(sk);
-	rt = ip_route_output_flow(sock_net(sk), &fl4, sk);
+	rt = look_up(sk, &fl4);
 	if (IS_ERR(rt))
 		return NULL;
 	sk_setup_caps(sk, &rt->dst);
 	return &rt->dst;
+}
+
+static void set_route(struct sock *sk, struct ip_options_rcu *opt)
+{
+	struct inet_sock *inet = inet_sk(sk);
+	struct ip_options_rcu *old;
+
+	old = rcu_replace_pointer(inet->inet_opt, opt,
+				  lockdep_sock_is_held(sk));
+	if (old)
+		kfree_rcu(old, rcu);
+	cftcp_sk(sk)->route_heard = !!opt;
+	sk_dst_reset(sk);
 }
 
 /* Route and local address of an active open; the caller has set the foreign
@@ -71,10 +105,16 @@ static struct dst_entry *route(struct sock *sk)
 int cftcp_ipv4_route_to(struct sock *sk)
 {
 	struct inet_sock *inet = inet_sk(sk);
-	struct flowi4 fl4 = flow_of(sk);
+	const struct ip_options_rcu *opt;
+	struct flowi4 fl4;
 	struct rtable *rt;
 
-	rt = ip_route_output_flow(sock_net(sk), &fl4, sk);
+	/* The way to the peer before is none to this one. */
+	if (cftcp_sk(sk)->route_heard)
+		set_route(sk, NULL);
+	opt = options(sk);
+	fl4 = flow_of(sk);
+	rt = look_up(sk, &fl4);
 	if (IS_ERR(rt))
 		return PTR_ERR(rt);
 	/* MUST-46 */
@@ -83,7 +123,8 @@ int cftcp_ipv4_route_to(struct sock *sk)
 		return -ENETUNREACH;
 	}
 	/* 0.0.0.0 is this host */
-	inet->inet_daddr = fl4.daddr;
+	if (!opt || !opt->opt.srr)
+		inet->inet_daddr = fl4.daddr;
 	if (!inet->inet_saddr)
 		inet->inet_saddr = fl4.saddr;
 	if (!inet->inet_rcv_saddr)
@@ -142,6 +183,32 @@ static void adopt(struct sock *sk, const struct sock *lsk)
 	inet->inet_daddr = key->faddr.s6_addr32[3];
 }
 
+/* MUST-52: what the user gave goes before. SHLD-24: the latest counts. */
+static void take_route(struct sock *sk, const struct sk_buff *skb)
+{
+	const struct ip_options_rcu *old = options(sk);
+	struct ip_options_rcu *opt;
+
+	if (old && !cftcp_sk(sk)->route_heard)
+		return;
+	opt = cftcp_ipopt_return_route(skb);
+	if (!opt)
+		return;
+	if (old && cftcp_ipopt_same(old, opt))
+		kfree(opt);
+	else
+		set_route(sk, opt);
+}
+
+static void heard(struct sock *sk, const struct sk_buff *skb)
+{
+	const struct iphdr *iph = ip_hdr(skb);
+
+	inet_sk(sk)->rcv_tos = iph->tos;
+	if (unlikely(iph->ihl > 5))
+		take_route(sk, skb);
+}
+
 static int bind_like(struct socket *res, const struct sock *sk, u16 num)
 {
 	struct sockaddr_in addr = {
@@ -169,16 +236,21 @@ static void checksum(struct sock *sk, struct sk_buff *skb)
 }
 
 static struct iphdr *push_iphdr(struct sk_buff *skb, u8 tos, u8 ttl,
-				__be32 saddr, __be32 daddr)
+				__be32 saddr, __be32 daddr,
+				const struct ip_options_rcu *opt)
 {
-	struct iphdr *iph = skb_push(skb, sizeof(*iph));
+	unsigned int len = sizeof(struct iphdr) + cftcp_ipopt_len(opt);
+	struct iphdr *iph = skb_push(skb, len);
 
 	skb_reset_network_header(skb);
 	*iph = (struct iphdr) {
-		.version = 4, .ihl = 5, .tos = tos, .ttl = ttl,
-		.protocol = IPPROTO_TCP, .saddr = saddr, .daddr = daddr,
+		.version = 4, .ihl = len / 4, .tos = tos, .ttl = ttl,
+		.protocol = IPPROTO_TCP, .saddr = saddr,
+		.daddr = cftcp_ipopt_first_hop(opt, daddr),
 		.tot_len = htons(skb->len),
 	};
+	if (opt)
+		cftcp_ipopt_write(skb, opt, daddr);
 	return iph;
 }
 
@@ -202,7 +274,7 @@ static int xmit(struct sock *sk, struct sk_buff *skb)
 	skb_dst_set_noref(skb, dst);
 	iph = push_iphdr(skb, inet->tos,
 			 inet->uc_ttl >= 0 ? inet->uc_ttl : ip4_dst_hoplimit(dst),
-			 inet->inet_saddr, inet->inet_daddr);
+			 inet->inet_saddr, inet->inet_daddr, options(sk));
 	if (ip_dont_fragment(sk, dst))
 		iph->frag_off = htons(IP_DF);
 	ip_select_ident_segs(net, skb, sk, skb_shinfo(skb)->gso_segs ?: 1);
@@ -225,7 +297,8 @@ static struct rtable *reply_route(struct cftcp_net *cn,
 		.flowi4_flags = FLOWI_FLAG_ANYSRC,
 		.flowi4_uid = sock_net_uid(cn->net, NULL),
 		.saddr = reply->key.laddr.s6_addr32[3],
-		.daddr = reply->key.faddr.s6_addr32[3],
+		.daddr = cftcp_ipopt_first_hop(reply->route,
+					       reply->key.faddr.s6_addr32[3]),
 		.fl4_sport = reply->key.lport,
 		.fl4_dport = reply->key.fport,
 	};
@@ -255,7 +328,7 @@ static void reply(struct cftcp_net *cn, const struct cftcp_reply *reply)
 				 csum_partial(th, skb->len, 0));
 	ttl = reply->ttl >= 0 ? reply->ttl : ip4_dst_hoplimit(&rt->dst);
 	skb_dst_set(skb, &rt->dst);
-	iph = push_iphdr(skb, reply->tos, ttl, laddr, faddr);
+	iph = push_iphdr(skb, reply->tos, ttl, laddr, faddr, reply->route);
 	iph->frag_off = htons(IP_DF);
 	ip_select_ident(cn->net, skb, NULL);
 	cftcp_count(cn, OutSegs);
@@ -439,12 +512,25 @@ static int receive_error(struct sk_buff *skb, u32 info)
  * Options at the level of IP.
  */
 
+static void options_set(struct sock *sk)
+{
+	lock_sock(sk);
+	cftcp_sk(sk)->route_heard = 0;
+	sk_dst_reset(sk);
+	release_sock(sk);
+}
+
 static int setsockopt(struct sock *sk, int level, int optname,
 		      sockptr_t optval, unsigned int optlen)
 {
+	int err;
+
 	if (level != SOL_IP)
 		return -ENOPROTOOPT;
-	return ip_setsockopt(sk, level, optname, optval, optlen);
+	err = ip_setsockopt(sk, level, optname, optval, optlen);
+	if (!err && optname == IP_OPTIONS)
+		options_set(sk);
+	return err;
 }
 
 static int getsockopt(struct sock *sk, int level, int optname,
@@ -465,10 +551,9 @@ static s16 ttl(const struct sock *sk)
 	return READ_ONCE(inet_sk(sk)->uc_ttl);
 }
 
-/* xmit() writes none. */
 static u16 options_len(const struct sock *sk)
 {
-	return 0;
+	return cftcp_ipopt_len(options(sk));
 }
 
 const struct cftcp_af_ops cftcp_ipv4_ops = {
@@ -487,6 +572,8 @@ const struct cftcp_af_ops cftcp_ipv4_ops = {
 	.reply		= reply,
 	.reply_mss	= reply_mss,
 	.unfit		= unfit,
+	.heard		= heard,
+	.return_route	= cftcp_ipopt_return_route,
 	.bad_source	= bad_source,
 	.pre_connect	= pre_connect,
 	.connect	= connect,

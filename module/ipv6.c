@@ -418,6 +418,17 @@ static bool unfit(struct cftcp_net *cn, struct sk_buff *skb,
 	return false;
 }
 
+static void heard(struct sock *sk, const struct sk_buff *skb)
+{
+	pinfo(sk)->rcv_flowinfo = ip6_flowinfo(ipv6_hdr(skb));
+}
+
+/* Routing headers of that kind are no more (RFC 5095). */
+static struct ip_options_rcu *return_route(const struct sk_buff *skb)
+{
+	return NULL;
+}
+
 static bool bad_source(struct cftcp_net *cn, const struct sk_buff *skb)
 {
 	return !(ipv6_addr_type(&ipv6_hdr(skb)->saddr) & IPV6_ADDR_UNICAST);
@@ -527,7 +538,8 @@ static int setsockopt(struct sock *sk, int level, int optname,
 		      sockptr_t optval, unsigned int optlen)
 {
 	if (level == SOL_IP)
-		return ip_setsockopt(sk, level, optname, optval, optlen);
+		return cftcp_ipv4_ops.setsockopt(sk, level, optname, optval,
+						 optlen);
 	if (level == SOL_IPV6)
 		return ipv6_setsockopt(sk, level, optname, optval, optlen);
 	return -ENOPROTOOPT;
@@ -559,6 +571,8 @@ const struct cftcp_af_ops cftcp_ipv6_ops = {
 	.reply		= reply,
 	.reply_mss	= reply_mss,
 	.unfit		= unfit,
+	.heard		= heard,
+	.return_route	= return_route,
 	.bad_source	= bad_source,
 	.pre_connect	= pre_connect,
 	.connect	= connect,

@@ -14,6 +14,7 @@
 
 #include "close.h"
 #include "input.h"
+#include "ipopt.h"
 #include "listen.h"
 #include "output.h"
 #include "port.h"
@@ -48,7 +49,11 @@ u32 cftcp_ts_offset(const struct cftcp_key *key)
 
 static void free_rcu(struct rcu_head *rcu)
 {
-	kmem_cache_free(slab, container_of(rcu, struct cftcp_request, rcu));
+	struct cftcp_request *req = container_of(rcu, struct cftcp_request,
+						 rcu);
+
+	kfree(req->route);
+	kmem_cache_free(slab, req);
 }
 
 static void put(struct cftcp_request *req)
@@ -135,7 +140,7 @@ static struct cftcp_reply reply_of(const struct cftcp_request *req)
 		.tsecr = req->ts_recent, .ack = req->irs + 1,
 		.tos = af->tos(lsk), .ttl = af->ttl(lsk),
 		.mark = req->mark, .oif = req->iif,
-		.priority = lsk->sk_priority,
+		.priority = lsk->sk_priority, .route = req->route,
 	};
 }
 
@@ -241,8 +246,9 @@ static struct cftcp_request *alloc_request(struct sock *lsk,
 	req->sack_ok = seg->opt.sack_ok;
 	req->wscale_ok = seg->opt.wscale_ok;
 	req->sent_at = ktime_get_ns();
-	req->iif = lsk->sk_bound_dev_if ?: seg->key->scope;
-	req->mark = READ_ONCE(lsk->sk_mark);
+	req->iif = inet_request_bound_dev_if(lsk, seg->skb) ?: seg->key->scope;
+	req->mark = inet_request_mark(lsk, seg->skb);
+	req->route = cftcp_wire(seg->key)->return_route(seg->skb);
 	offer_window(req);
 	reply = reply_of(req);
 	req->mss = cftcp_wire(seg->key)->reply_mss(cn, &reply);
@@ -483,8 +489,11 @@ static struct sock *alloc_child(const struct cftcp_request *req)
 	cftcp_set_wire(sk, cftcp_wire(&cs->entry.key));
 	inherit(sk, lsk);
 	sk->sk_bound_dev_if = req->iif;
+	sk->sk_mark = req->mark;
 	child_numbers(cs, req);
 	cftcp_family(sk)->adopt(sk, lsk);
+	cs->route_heard = !!req->route;
+	RCU_INIT_POINTER(cs->inet.inet_opt, cftcp_ipopt_copy(req->route));
 	cs->inet.inet_dport = cs->entry.key.fport;
 	return sk;
 }

@@ -46,6 +46,7 @@ struct sock;
  * @challenge_at: ns, earliest time of the next challenge ACK
  * @iif: device that the connection is bound to: the listener's, or the scope
  * @mark: routing mark
+ * @route: way back of the SYN's source route, or NULL
  * @rcu: frees it
  */
 struct cftcp_request {
@@ -77,6 +78,7 @@ struct cftcp_request {
 	u64 challenge_at;
 	int iif;
 	u32 mark;
+	struct ip_options_rcu *route;
 	struct rcu_head rcu;
 };
 

@@ -159,6 +159,7 @@ struct cftcp_listen {
  * @deferred: CFTCP_DEFER_* bits, set in softirq while a process owns the socket
  * @icmp: what ICMP told meanwhile, for CFTCP_DEFER_ICMP
  * @pmtu: the path MTU
+ * @route_heard: IP_OPTIONS is no user's, but the way back of a source route
  * @fin_queued: our FIN stands at @write_seq - 1
  * @fin_received: the peer's FIN stands at @rcv_nxt - 1
  * @ts_ok: timestamps in use
@@ -269,7 +270,8 @@ struct cftcp_sock {
 	unsigned long deferred;
 	struct cftcp_icmp_kept icmp;
 	struct cftcp_pmtu pmtu;
-	u32 fin_queued:1,
+	u32 route_heard:1,
+	    fin_queued:1,
 	    fin_received:1,
 	    ts_ok:1,
 	    sack_ok:1,

@@ -9,6 +9,7 @@
 #include "af.h"
 #include "close.h"
 #include "input.h"
+#include "ipopt.h"
 #include "listen.h"
 #include "netns.h"
 #include "segment.h"
@@ -22,7 +23,11 @@ static struct kmem_cache *slab;
 
 static void free_rcu(struct rcu_head *rcu)
 {
-	kmem_cache_free(slab, container_of(rcu, struct cftcp_time_wait, rcu));
+	struct cftcp_time_wait *tw = container_of(rcu, struct cftcp_time_wait,
+						  rcu);
+
+	kfree(tw->route);
+	kmem_cache_free(slab, tw);
 }
 
 static void put(struct cftcp_time_wait *tw)
@@ -83,6 +88,9 @@ static void fill(struct cftcp_time_wait *tw, struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct cftcp_net *cn = cftcp_sock_net(sk);
+	const struct ip_options_rcu *opt =
+		rcu_dereference_protected(cs->inet.inet_opt,
+					  lockdep_sock_is_held(sk));
 	u32 wnd = min(cftcp_rcv_wnd_end(cs) - cs->rcv_nxt,
 		      65535U << cs->rcv_wscale);
 
@@ -99,6 +107,7 @@ static void fill(struct cftcp_time_wait *tw, struct sock *sk)
 		.mark = READ_ONCE(sk->sk_mark), .oif = sk->sk_bound_dev_if,
 		.priority = sk->sk_priority,
 		.tos = cs->af->tos(sk), .ttl = cs->af->ttl(sk),
+		.route = cftcp_ipopt_copy(opt),
 	};
 	refcount_set(&tw->refs, 2);
 	timerqueue_init(&tw->due);
@@ -165,7 +174,7 @@ static void send_ack(struct cftcp_time_wait *tw)
 		.has_ts = tw->ts_ok, .tsecr = READ_ONCE(tw->ts_recent),
 		.tsval = cftcp_clock_ms() + tw->ts_offset,
 		.tos = tw->tos, .ttl = tw->ttl, .mark = tw->mark,
-		.oif = tw->oif, .priority = tw->priority,
+		.oif = tw->oif, .priority = tw->priority, .route = tw->route,
 	};
 
 	cftcp_wire(&reply.key)->reply(tw->cn, &reply);

@@ -31,6 +31,7 @@ struct sock;
  * @mark: routing mark
  * @oif: bound device
  * @priority: skb priority
+ * @route: IPv4 options, a source route among them, or NULL
  * @wnd_field: window field of our ACKs
  * @tos: IP type of service
  * @ttl: IP time to live, -1 for the route's
@@ -55,6 +56,7 @@ struct cftcp_time_wait {
 	u32 mark;
 	int oif;
 	u32 priority;
+	struct ip_options_rcu *route;
 	u16 wnd_field;
 	u8 tos;
 	s16 ttl;

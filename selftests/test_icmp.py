@@ -107,7 +107,7 @@ def nothing_to_learn(state):
     t.equal(error_of(ours), 0, "error")
 
 
-@t.test("MUST-54", "SHLD-26", "R5461-3", "C-45")
+@t.test("MUST-54", "SHLD-26", "R5461-3", "C-45", "SYN-SENT/ICMP")
 def errors_end_an_attempt():
     """The errno of connect() is the error's."""
     for what, number in ERRORS.items():
@@ -243,6 +243,7 @@ def hard_errors_by_the_knob(state):
 def source_quench():
     """Changes nothing: neither error nor rate."""
     ours, peer = reach("ESTABLISHED")
+    ours.setsockopt(t.SOL_TCP, socket.TCP_NODELAY, 1)
     icmp(peer, (4, 0), 1)
     ours.send(bytes(20000))
     got = 0
@@ -275,6 +276,7 @@ def flight(size, **options):
     """A connection with that many octets in flight; its full segments."""
     fresh_path()
     ours, peer = t.with_peer(t.net(), **options)
+    ours.setsockopt(t.SOL_TCP, socket.TCP_NODELAY, 1)
     ours.send(bytes(size))
     got = 0
     while got < size:
@@ -369,6 +371,7 @@ def mtu_discover(value, heeded):
     """Who does not want the path MTU is not told."""
     fresh_path()
     ours, peer = t.with_peer(t.net())
+    ours.setsockopt(t.SOL_TCP, socket.TCP_NODELAY, 1)
     discover(ours, value)
     ours.send(bytes(3000))
     got = []
