@@ -48,6 +48,8 @@
 	X(OutOfOrder,		"segments kept out of order")		\
 	X(DuplicateFin,		"FINs seen again")			\
 	X(IcmpStray,		"ICMP messages about nothing in flight") \
+	X(MtuBlackHole,		"MSS lowered, for full segments vanish") \
+	X(MtuProbe,		"segments sent to try a larger MSS")	\
 	X(MtuReduced,		"path MTUs that ICMP told and that were obeyed") \
 	X(BadOptions,		"segments with an illegal option length")
 

@@ -427,7 +427,7 @@ u32 cftcp_packet_len(const struct sock *sk, u32 payload)
 	       sizeof(struct tcphdr) + cs->ts_ok * CFTCP_TS_LEN + payload;
 }
 
-u32 cftcp_mss(struct sock *sk)
+u32 cftcp_route_mss(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	const struct dst_entry *dst = cs->af->route(sk);
@@ -440,6 +440,14 @@ u32 cftcp_mss(struct sock *sk)
 				      sizeof(struct tcphdr));
 	if (cs->user_mss)
 		mss = min_t(u32, mss, cs->user_mss);
+	return mss;
+}
+
+u32 cftcp_mss(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	u32 mss = min_not_zero((u32)cs->pmtu.limit, cftcp_route_mss(sk));
+
 	/* RFC 6691: the MSS option leaves options out, segments do not. */
 	if (cs->ts_ok)
 		mss -= CFTCP_TS_LEN;
@@ -520,6 +528,7 @@ int cftcp_retransmit(struct sock *sk, struct sk_buff *skb, bool one)
 	err = send_queued(sk, skb, mss);
 	if (err == -ENOMEM)
 		return err;
+	cftcp_pmtu_retransmitted(sk, cb->seq);
 	if (cb->sacked & CFTCP_SEG_LOST) {
 		cb->sacked &= ~CFTCP_SEG_LOST;
 		cs->lost_segs--;
@@ -598,7 +607,7 @@ void cftcp_push(struct sock *sk, enum cftcp_push how)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct sk_buff *skb;
 	bool shut = false;
-	u32 mss;
+	u32 mss, probe;
 
 	cftcp_assert_held(sk);
 	if (skb_queue_empty(&sk->sk_write_queue) ||
@@ -612,7 +621,8 @@ void cftcp_push(struct sock *sk, enum cftcp_push how)
 			shut = true;
 			break;
 		}
-		if (send_head(sk, skb, len, mss))
+		probe = cs->pmtu.limit ? cftcp_pmtu_probe(sk, len) : 0;
+		if (send_head(sk, skb, probe ?: len, probe ?: mss))
 			break;
 	}
 	if (!skb)

@@ -94,6 +94,11 @@ void cftcp_purge_send(struct sock *sk);
 
 /** cftcp_mss() - payload of a full segment, by route and peer; lock held */
 u32 cftcp_mss(struct sock *sk);
+/**
+ * cftcp_route_mss() - MSS by route, peer and user alone, in the sense of the
+ *	MSS option; lock held
+ */
+u32 cftcp_route_mss(struct sock *sk);
 /** cftcp_packet_len() - octets of a packet with this much payload; lock held */
 u32 cftcp_packet_len(const struct sock *sk, u32 payload);
 /** cftcp_size_goal() - most octets of one queued segment; lock held */

@@ -85,6 +85,7 @@ void cftcp_sock_init_fields(struct sock *sk)
 	cs->rcv_mss = cs->af->default_mss;
 	cs->rto_ns = (u64)cftcp_sysctl(cn, rto_init_ms) * NSEC_PER_MSEC;
 	cftcp_timer_init(sk);
+	cftcp_pmtu_init(sk);
 
 	sk->sk_rcvbuf = READ_ONCE(cn->sysctl.rmem[1]);
 	sk->sk_sndbuf = READ_ONCE(cn->sysctl.wmem[1]);
@@ -206,7 +207,7 @@ static void forget_connection(struct sock *sk)
 	cs->srtt_us = 0;
 	cs->min_rtt_us = 0;
 	cs->max_snd_wnd = 0;
-	memset(&cs->pmtu, 0, sizeof(cs->pmtu));
+	cftcp_pmtu_init(sk);
 	cs->ts_recent = 0;
 	cs->rto_ns = (u64)cftcp_sysctl(cn, rto_init_ms) * NSEC_PER_MSEC;
 	WRITE_ONCE(sk->sk_shutdown, 0);

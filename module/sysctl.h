@@ -45,6 +45,12 @@ struct cftcp_net;
 	  "time between two keepalive probes")				\
 	X(keepalive_probes, "count", 9, 1, 127,				\
 	  "keepalive probes without an answer that end a connection")	\
+	X(pmtu_probing, "mode", 1, 0, 2,				\
+	  "search the path MTU by size: 1 if it swallows segments, 2 always") \
+	X(pmtu_base_bytes, "bytes", 1024, 536, 65535,			\
+	  "MSS that such a search begins with")				\
+	X(pmtu_probe_interval_ms, "ms", 600000, 1000, CFTCP_DAY_MS,	\
+	  "how long after a search the next one")			\
 	X(icmp_hard_abort, "bool", 0, 0, 1,				\
 	  "1: hard ICMP errors end connections too, not only attempts")	\
 	X(max_syn_backlog, "requests", 4096, 0, INT_MAX,		\

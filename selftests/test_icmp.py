@@ -297,16 +297,17 @@ def repaired(peer, size, seq=1, ms=50):
 def too_big(sack):
     """Cut anew and sent at once: no timeout, no backoff; the route knows."""
     t.net().a.tune(rto_min_ms=5000)
-    ours, peer = flight(5000, sack=sack)
+    size = 3 * t.MSS
+    ours, peer = flight(size, sack=sack)
     before = peer.net.a.counters()["RtoFired"]
     icmp(peer, TOO_BIG, 1, 1300)
-    t.equal(repaired(peer, 5000), (1300 - t.IP_HEADER - 20, True))
+    t.equal(repaired(peer, size), (1300 - t.IP_HEADER - 20, True))
     t.equal(peer.net.a.counters()["RtoFired"], before, "timeouts")
     t.equal(ours.getsockopt(t.IP, IP_MTU), 1300, "IP_MTU")
     t.equal(error_of(ours), 0, "error")
-    peer.send("A", ack=5001)
-    ours.send(bytes(5000))
-    t.equal(repaired(peer, 5000, 5001), (1300 - t.IP_HEADER - 20, True))
+    peer.send("A", ack=1 + size)
+    ours.send(bytes(size))
+    t.equal(repaired(peer, size, 1 + size), (1300 - t.IP_HEADER - 20, True))
 
 
 @t.test("R5927-5", "R5927-1")
@@ -325,9 +326,9 @@ def implausible_sizes():
 @t.test("R5927-5", family=4, cases={"68": (68, 552), "0": (0, 1492)})
 def odd_sizes(told, taken):
     """Bounded from below; of an old router, the next plateau of RFC 1191."""
-    ours, peer = flight(5000)
+    ours, peer = flight(3 * t.MSS)
     icmp(peer, TOO_BIG, 1, told, data=bytes(1460))
-    t.equal(repaired(peer, 5000), (taken - 40, True))
+    t.equal(repaired(peer, 3 * t.MSS), (taken - 40, True))
     t.equal(ours.getsockopt(t.IP, IP_MTU), taken, "IP_MTU")
 
 
@@ -335,22 +336,25 @@ def odd_sizes(told, taken):
 def size_that_passed_before(acked):
     """Such segments arrived: believed when this one times out, not before."""
     t.net().a.tune(rto_min_ms=400)
-    ours, peer = flight(5000)
-    peer.send("A", ack=5001)
-    ours.send(bytes(3000))
-    while peer.rcv < 8001:
+    size = 2 * t.MSS
+    ours, peer = flight(size)
+    peer.send("A")
+    ours.send(bytes(size))
+    while peer.rcv < 1 + 2 * size:
         peer.expect("A")
-    icmp(peer, TOO_BIG, 5001, 1300)
+    icmp(peer, TOO_BIG, 1 + size, 1300)
     peer.expect_nothing(200)
-    full = t.MSS
     if acked:
-        peer.send("A", ack=8001)
-        ours.send(bytes(3000))
-        t.equal(repaired(peer, 3000, 8001), (full, True))
+        peer.send("A")
+        ours.send(bytes(size))
+        t.equal(repaired(peer, size, 1 + 2 * size), (t.MSS, True))
         t.equal(ours.getsockopt(t.IP, IP_MTU), 1500, "IP_MTU")
         return
     smaller = 1300 - t.IP_HEADER - 20
-    t.equal(repaired(peer, 3000, 5001, 300), (smaller, True))
+    peer.expect("A", seq=1 + size, length=smaller)
+    peer.send("A", ack=1 + size + smaller)
+    rest = repaired(peer, size - smaller, 1 + size + smaller)
+    t.equal(rest, (smaller, True))
     t.equal(ours.getsockopt(t.IP, IP_MTU), 1300, "IP_MTU")
 
 
@@ -373,16 +377,17 @@ def mtu_discover(value, heeded):
     ours, peer = t.with_peer(t.net())
     ours.setsockopt(t.SOL_TCP, socket.TCP_NODELAY, 1)
     discover(ours, value)
-    ours.send(bytes(3000))
+    size = 2 * t.MSS
+    ours.send(bytes(size))
     got = []
-    while sum(s.len for s in got) < 3000:
+    while sum(s.len for s in got) < size:
         got.append(peer.expect("A"))
     if not SIX:
         df = got[0].frame[20] & 0x40
         t.equal(bool(df), value in (WANT, DO, PROBE), "DF")
     icmp(peer, TOO_BIG, 1, 1300)
     if heeded or SIX and value == DONT:
-        t.equal(repaired(peer, 3000), (1300 - t.IP_HEADER - 20, True))
+        t.equal(repaired(peer, size), (1300 - t.IP_HEADER - 20, True))
     else:
         peer.expect_nothing(50)
 

@@ -29,6 +29,10 @@ NUMBERS = {
     "rto_init_ms": (1000, 1, 60000),
     "syn_retries": (7, 0, 127),
     "synack_retries": (5, 0, 127),
+    "pmtu_probing": (1, 0, 2),
+    "pmtu_base_bytes": (1024, 536, 65535),
+    "pmtu_probe_interval_ms": (600000, 1000, DAY),
+    "icmp_hard_abort": (0, 0, 1),
     "max_syn_backlog": (4096, 0, BIG),
 }
 TRIPLES = "rmem", "wmem"
