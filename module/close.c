@@ -239,6 +239,20 @@ void cftcp_abort(struct sock *sk, int err)
 	}
 }
 
+int cftcp_diag_destroy(struct sock *sk, int err)
+{
+	lock_sock(sk);
+	if (sk->sk_state == TCP_CLOSE) {
+		release_sock(sk);
+		return -ENOENT;
+	}
+	cftcp_abort(sk, err);
+	if (!sock_flag(sk, SOCK_DEAD))
+		sk_error_report(sk);
+	release_sock(sk);
+	return 0;
+}
+
 void cftcp_shutdown(struct sock *sk, int how)
 {
 	if (!(how & SEND_SHUTDOWN))

@@ -70,6 +70,15 @@ void cftcp_shutdown(struct sock *sk, int how);
  */
 void cftcp_abort(struct sock *sk, int err);
 /**
+ * cftcp_diag_destroy() - end a connection or listener from outside
+ * @sk: the socket; may be an orphan
+ * @err: what its user is told
+ *
+ * Context: process.
+ * Return: 0, -ENOENT when it is CLOSED.
+ */
+int cftcp_diag_destroy(struct sock *sk, int err);
+/**
  * cftcp_destroy() - free what a closed orphan holds, drop its last reference
  * @sk: the socket in CLOSED, lock held, orphaned
  */

@@ -65,6 +65,13 @@ static inline int cftcp_ioctl_answer(unsigned long arg, int answer)
 }
 #endif
 
+/* 6.9 holds the module while its handler of inet_diag works. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#define CFTCP_DIAG_OWNER	.owner = THIS_MODULE,
+#else
+#define CFTCP_DIAG_OWNER
+#endif
+
 /* 6.10 made the arguments of accept one structure. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
 #define CFTCP_ACCEPT_ARG

@@ -120,6 +120,14 @@ static void drop_request(struct cftcp_request *req, const char *why)
 	forget(req);
 }
 
+void cftcp_request_cancel(struct cftcp_request *req)
+{
+	if (!refcount_inc_not_zero(&req->refs))
+		return;
+	drop_request(req, "destroy");
+	put(req);
+}
+
 static ktime_t next_synack(const struct cftcp_request *req)
 {
 	u64 ms = cftcp_sysctl(req->cn, rto_init_ms);

@@ -100,6 +100,13 @@ void cftcp_listen_arrives(struct sock *lsk, const struct cftcp_segment *seg,
  * Context: softirq, under rcu_read_lock(); no socket lock held.
  */
 void cftcp_request_arrives(struct cftcp_request *req, struct sk_buff *skb);
+/**
+ * cftcp_request_cancel() - the opener gets no answer any more
+ * @req: the request
+ *
+ * Context: under rcu_read_lock().
+ */
+void cftcp_request_cancel(struct cftcp_request *req);
 /** cftcp_request_expired() - queue of due times: send again, or give up */
 void cftcp_request_expired(struct cftcp_due *due, struct timerqueue_node *node);
 

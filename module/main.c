@@ -3,6 +3,7 @@
 #include <linux/module.h>
 
 #include "af.h"
+#include "diag.h"
 #include "listen.h"
 #include "netns.h"
 #include "sock.h"
@@ -31,6 +32,7 @@ static int __init cftcp_init(void)
 	if (err)
 		goto ipv4;
 	cftcp_sock_open();
+	cftcp_diag_register();
 	return 0;
 
 ipv4:
@@ -52,6 +54,7 @@ time_wait:
  */
 static void __exit cftcp_exit(void)
 {
+	cftcp_diag_unregister();
 	cftcp_sock_shut();
 	cftcp_ipv6_unhook();
 	cftcp_ipv4_unhook();

@@ -136,7 +136,7 @@ static u32 ms_since(u64 ns)
 }
 
 /* What has a meaning without a congestion window; the rest stays 0. */
-static void fill_info(struct sock *sk, struct tcp_info *info)
+void cftcp_fill_info(struct sock *sk, struct tcp_info *info)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
@@ -192,7 +192,7 @@ static int get_info(struct sock *sk, char __user *optval, int __user *optlen,
 	struct tcp_info info;
 
 	lock_sock(sk);
-	fill_info(sk, &info);
+	cftcp_fill_info(sk, &info);
 	release_sock(sk);
 	return copy_out(optval, optlen, &info, sizeof(info), len);
 }

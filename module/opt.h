@@ -6,6 +6,7 @@
 #include <linux/sockptr.h>
 
 struct sock;
+struct tcp_info;
 
 /**
  * cftcp_setsockopt() - proto.setsockopt
@@ -19,5 +20,12 @@ int cftcp_setsockopt(struct sock *sk, int level, int optname,
 /** cftcp_getsockopt() - proto.getsockopt; as cftcp_setsockopt() */
 int cftcp_getsockopt(struct sock *sk, int level, int optname,
 		     char __user *optval, int __user *optlen);
+
+/**
+ * cftcp_fill_info() - TCP_INFO of a socket
+ * @sk: the socket; lock held, or for a look that may be off by an event
+ * @info: to be filled
+ */
+void cftcp_fill_info(struct sock *sk, struct tcp_info *info);
 
 #endif

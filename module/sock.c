@@ -943,6 +943,7 @@ static struct proto prot = {
 	.destroy		= undo_init,
 	.shutdown		= cftcp_shutdown,
 	.keepalive		= cftcp_timer_keepalive_set,
+	.diag_destroy		= cftcp_diag_destroy,
 	.setsockopt		= cftcp_setsockopt,
 	.getsockopt		= cftcp_getsockopt,
 	.sendmsg		= send_text,

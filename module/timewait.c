@@ -58,6 +58,15 @@ static void dequeue(struct cftcp_time_wait *tw)
 		put(tw);
 }
 
+void cftcp_time_wait_cancel(struct cftcp_time_wait *tw)
+{
+	if (!refcount_inc_not_zero(&tw->refs))
+		return;
+	unhash(tw, "destroy");
+	dequeue(tw);
+	put(tw);
+}
+
 void cftcp_time_wait_expired(struct cftcp_due *due,
 			     struct timerqueue_node *node)
 {

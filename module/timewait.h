@@ -113,6 +113,13 @@ bool cftcp_time_wait_restore(struct cftcp_time_wait *tw,
 			     struct cftcp_entry *entry);
 /** cftcp_time_wait_drop() - give up the reference of a replaced record */
 void cftcp_time_wait_drop(struct cftcp_time_wait *tw);
+/**
+ * cftcp_time_wait_cancel() - end it before its time
+ * @tw: the record
+ *
+ * Context: under rcu_read_lock().
+ */
+void cftcp_time_wait_cancel(struct cftcp_time_wait *tw);
 /** cftcp_time_wait_purge() - free all records of a namespace, expired or not */
 void cftcp_time_wait_purge(struct cftcp_net *cn);
 /** cftcp_time_wait_register() - make the slab. Context: process */
