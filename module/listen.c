@@ -176,8 +176,8 @@ static void send_challenge(struct cftcp_request *req)
 		cftcp_count(req->cn, ChallengeAckSkipped);
 		return;
 	}
-	WRITE_ONCE(req->challenge_at,
-		   now + CFTCP_CHALLENGE_MS * (u64)NSEC_PER_MSEC);
+	WRITE_ONCE(req->challenge_at, now + NSEC_PER_MSEC *
+		   (u64)cftcp_sysctl(req->cn, challenge_ack_ms));
 	cftcp_count(req->cn, ChallengeAck);
 	reply.flags = CFTCP_FLAG_ACK;
 	reply.seq = req->iss + 1;

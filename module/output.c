@@ -257,7 +257,8 @@ void cftcp_send_challenge(struct sock *sk)
 		cftcp_count(cftcp_sock_net(sk), ChallengeAckSkipped);
 		return;
 	}
-	cs->challenge_at = now + CFTCP_CHALLENGE_MS * (u64)NSEC_PER_MSEC;
+	cs->challenge_at = now + NSEC_PER_MSEC *
+		(u64)cftcp_sysctl(cftcp_sock_net(sk), challenge_ack_ms);
 	cftcp_count(cftcp_sock_net(sk), ChallengeAck);
 	cftcp_send_ack(sk);
 }

@@ -25,8 +25,6 @@
 #define CFTCP_DELACK_MS		40
 /* tcp(7): TCP_CORK holds a partial segment no longer than this. */
 #define CFTCP_CORK_MS		200
-/* RFC 5961 section 7: a socket sends at most one challenge ACK in this time. */
-#define CFTCP_CHALLENGE_MS	500
 /* TLP.max_ack_delay of RFC 8985: the longest that a peer delays its ACK. */
 #define CFTCP_PEER_DELACK_MS	200
 /* SACK blocks that fit beside nothing else; three beside timestamps. */

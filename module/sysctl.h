@@ -29,6 +29,8 @@ struct cftcp_net;
 	  "closed sockets still closing; above it they are reset")	\
 	X(time_wait_ignore_rst, "bool", 1, 0, 1,			\
 	  "1 ignores RST in TIME-WAIT (RFC 1337), 0 obeys it (RFC 9293)") \
+	X(challenge_ack_ms, "ms", 500, 0, 60000,			\
+	  "least time between two challenge ACKs of a connection")	\
 	X(rto_min_ms, "ms", 200, 1, 60000,				\
 	  "lowest retransmission timeout")				\
 	X(rto_max_ms, "ms", 120000, 1000, 240000,			\

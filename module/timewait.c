@@ -197,8 +197,8 @@ static void send_challenge(struct cftcp_time_wait *tw)
 		cftcp_count(tw->cn, ChallengeAckSkipped);
 		return;
 	}
-	WRITE_ONCE(tw->challenge_at,
-		   jiffies + msecs_to_jiffies(CFTCP_CHALLENGE_MS));
+	WRITE_ONCE(tw->challenge_at, jiffies +
+		   msecs_to_jiffies(cftcp_sysctl(tw->cn, challenge_ack_ms)));
 	cftcp_count(tw->cn, ChallengeAck);
 	send_ack(tw);
 }

@@ -18,28 +18,33 @@ STATES = OPENING + SYNCHRONIZED
 EACH = {state: state for state in STATES}  # test cases
 
 
-def reach(state, net=None, role="passive", calm=True, **options):
-    """(our socket, peer) in that state; when calm, with no timer near."""
+def reach(state, net=None, role="passive", calm=True, text=b"", **options):
+    """(our socket, peer) in that state; when calm, with no timer near.
+
+    `text` is there to be read."""
     net = net or t.net()
     if calm:
         net.a.tune(rto_min_ms=60000, rto_init_ms=60000, msl_ms=300000)
     if state in OPENING:
         return _opening(state, net, options)
     ours, peer = t.with_peer(net, role, **options)
+    if text:
+        peer.send("A", data=text)
+        peer.expect("A", ack=peer.nxt)
     if state in ("CLOSE-WAIT", "LAST-ACK"):
         peer.send("FA")
-        peer.expect("A", ack=2)
+        peer.expect("A", ack=peer.nxt)
     if state not in ("ESTABLISHED", "CLOSE-WAIT"):
         ours.shutdown(socket.SHUT_WR)
         peer.expect("FA")
     if state == "CLOSING":
         peer.send("FA", ack=1)
-        peer.expect("A", ack=2)
+        peer.expect("A", ack=peer.nxt)
     if state in ("FIN-WAIT-2", "TIME-WAIT"):
         peer.send("A")
     if state == "TIME-WAIT":
         peer.send("FA")
-        peer.expect("A", ack=2)
+        peer.expect("A", ack=peer.nxt)
     net.a.wait_state(state, peer.dut_port, peer.port)
     return ours, peer
 

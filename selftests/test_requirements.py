@@ -259,6 +259,310 @@ def clocks_of_a_4_tuple():
         t.near(grown, due, slack=5000, what="ISN")
 
 
+# --- which numbers are acceptable ---------------------------------------------------
+
+
+def filled(part):
+    """A connection whose receive window is full up to that part, and what is
+    left of it."""
+    t.net().a.tune(rmem="4096 8192 8192", challenge_ack_ms=0)
+    ours, peer = t.with_peer(t.net(), sack=True)
+    window = peer.peer_win
+    for _ in range(8):
+        peer.send("A", data=b"f" * (int(window * part) // 8))
+        peer.flush(100)
+    if part == 1 and peer.all[-1].win:
+        peer.send("A", data=b"f" * peer.all[-1].win)
+        peer.flush(100)
+    t.equal(peer.rcv, 1)
+    return ours, peer, peer.all[-1].win
+
+
+def acceptable(peer, seq, octet):
+    """Whether a segment is, of no length or of one octet, by its answer: none
+    for a bare ACK; for an octet, an ACK that tells of it."""
+    peer.send("A", seq=peer.nxt + seq, data=b"?" * octet)
+    seg = peer.get(0.1, factor=1)
+    if not octet:
+        t.check(seg is None or seg.rel_ack == peer.nxt, seg)
+        return seg is None
+    t.check(seg and seg.is_flags("A"), f"no answer at {seq}")
+    return seg.rel_ack > peer.nxt or "sack" in seg.opts
+
+
+@t.test("C-3", "C-4", "C-5", "D-5")
+def acceptable_in_an_open_window():
+    """SEG.LEN = 0 and > 0 against RCV.WND > 0. A bare ACK at the right edge is
+    taken as well: a deliberate deviation."""
+    ours, peer, window = filled(0.5)
+    t.between(window, 1000, 8192, "window")
+    for seq, wanted in (-1, False), (0, True), (window, True):
+        t.equal(acceptable(peer, seq, 0), wanted, f"no length at {seq}")
+    for seq in -window, window + 1, 1 << 30:
+        t.check(not acceptable(peer, seq, 0), f"no length at {seq}")
+    for seq, wanted in (-1, False), (window, False), (window - 1, True):
+        t.equal(acceptable(peer, seq, 1), wanted, f"an octet at {seq}")
+    t.check(acceptable(peer, 0, 1), "an octet at RCV.NXT")
+
+
+@t.test("C-3", "C-4", "D-5", "MUST-66")
+def acceptable_in_a_closed_window():
+    """SEG.LEN = 0 and > 0 against RCV.WND = 0."""
+    ours, peer, window = filled(1)
+    t.equal(window, 0, "window")
+    for seq, wanted in (-1, False), (0, True), (1, False):
+        t.equal(acceptable(peer, seq, 0), wanted, f"no length at {seq}")
+    for seq in -1, 0, 1:
+        t.check(not acceptable(peer, seq, 1), f"an octet at {seq}")
+
+
+@t.test("R5961-9", "R5961-11", "L-53")
+def no_war_of_acks():
+    """Who answers each of our ACKs by one that is not acceptable, as another
+    stack of RFC 5961 may, gets an answer in each challenge_ack_ms."""
+    for ms in 500, 100:
+        t.net().a.tune(challenge_ack_ms=ms)
+        ours, peer = t.with_peer(t.net())
+        began, answers = time.monotonic(), 0
+        peer.send("A", seq=-5)
+        while time.monotonic() - began < 3:
+            if peer.get(0.02, factor=1):
+                answers += 1
+            peer.send("A", seq=-5)
+        most = (time.monotonic() - began) * 1000 / ms + 1
+        t.between(answers, most / 3 if t.DEBUG else most - 4, most, "answers")
+
+
+@t.test("R7323-5", "MUST-34", "SHLD-16")
+def rounding_of_a_scaled_window():
+    """A right edge that goes back by less than a unit harms nothing."""
+    ours, peer = t.with_peer(t.net(), ws=10, win=40)
+    ours.setblocking(False)
+    sent, got = ours.send(t.pattern(200000)), 0
+    edge = 1 + 40 * 1024
+    while got < min(sent, 120000):
+        seg = peer.expect("A")
+        got = seg.rel_seq + seg.len - 1
+        t.check(got < edge, f"{seg} beyond {edge}")
+        peer.send("A", ack=got + 1, win=(edge + 20000 - got) // 1024)
+        edge = max(edge, got + 1 + (edge + 20000 - got) // 1024 * 1024)
+
+
+@t.test("SHLD-16", "MAY-7", "R6298-5.0")
+def repeated_inside_a_window_that_shrank():
+    """What lies in the smaller window is sent again, what lies beyond is not."""
+    t.net().a.tune(rto_min_ms=100, rto_init_ms=100)
+    ours, peer = t.with_peer(t.net(), win=5000, mss=1000)
+    ours.setsockopt(t.SOL_TCP, socket.TCP_NODELAY, 1)
+    ours.send(t.pattern(5000))
+    while peer.rcv < 5001:
+        peer.expect("A")
+    for _ in range(5):
+        peer.send("A", ack=1, win=1500)
+        seg = peer.expect("A", seq=1, timeout=5, what="again")
+        t.check(seg.rel_seq + seg.len <= 1501, f"{seg} beyond 1501")
+    t.equal(state_now(peer), "ESTABLISHED")
+
+
+# --- user calls, by state ----------------------------------------------------------
+
+FIN_RECEIVED = "CLOSE-WAIT", "CLOSING", "LAST-ACK", "TIME-WAIT"
+FIN_TO_COME = "ESTABLISHED", "CLOSE-WAIT"
+AFTER_CLOSE = {"ESTABLISHED": "FIN-WAIT-1", "CLOSE-WAIT": "LAST-ACK"}
+
+
+def state_now(peer):
+    return t.net().a.state(peer.dut_port, peer.port)
+
+
+def cells(event, states=SYNCHRONIZED):
+    return {f"{state}/{event}": state for state in states}
+
+
+@t.test("C-50", "L-30", cases=cells("E4"))
+def send_in(state):
+    ours, peer = reach(state)
+    if state in FIN_TO_COME:
+        ours.send(b"on")
+        t.equal(peer.expect().data, b"on")
+    else:
+        with t.fails_with(errno.EPIPE):
+            ours.send(b"on", socket.MSG_NOSIGNAL)
+        peer.expect_nothing(20)
+    t.equal(state_now(peer), state)
+
+
+@t.test("C-51", "D-21", "L-24", cases=cells("E5"))
+def receive_in(state):
+    ours, peer = reach(state, text=b"text")
+    t.equal(ours.recv(9), b"text")
+    ours.setblocking(False)
+    if state in FIN_RECEIVED:
+        t.equal(ours.recv(9), b"", "EOF")
+    else:
+        with t.fails_with(errno.EAGAIN):
+            ours.recv(9)
+    peer.expect_nothing(20)
+    t.equal(state_now(peer), state)
+
+
+def finish(state, call):
+    """What ends our half of a connection; only one FIN ever does."""
+    ours, peer = reach(state)
+    call(ours)
+    if state in AFTER_CLOSE:
+        peer.expect("FA", seq=1, ack=peer.nxt)
+    peer.expect_nothing(20)
+    t.equal(state_now(peer), AFTER_CLOSE.get(state, state))
+
+
+@t.test("C-36", "C-37", "C-38", cases=cells("E1"))
+def close_in(state):
+    finish(state, socket.socket.close)
+
+
+@t.test("C-37", "C-39", "L-15", "L-16", cases=cells("E2"))
+def shutdown_in(state):
+    def call(ours):
+        if state == "TIME-WAIT":
+            with t.fails_with(errno.ENOTCONN):
+                ours.shutdown(socket.SHUT_WR)
+        else:
+            ours.shutdown(socket.SHUT_WR)
+
+    finish(state, call)
+
+
+@t.test("TIME-WAIT/E1b")
+def close_unread_in_time_wait():
+    ours, peer = reach("TIME-WAIT", text=b"unread")
+    ours.close()
+    peer.expect_nothing(20)
+    t.equal(state_now(peer), "TIME-WAIT")
+
+
+@t.test("CLOSED/E1", "CLOSED/E1b", "CLOSED/E2", "CLOSED/E3", "CLOSED/E4",
+        "CLOSED/E5", "L-24", "L-32",
+        cases={"close": None, "abort": 0, "close unread": 1})  # fmt: skip
+def calls_in_closed(how):
+    """After a reset: what was received, the error once, and no segment."""
+    ours, peer = reach("ESTABLISHED", text=b"text")
+    peer.send("R")
+    t.net().a.wait_state("CLOSED", peer.dut_port, peer.port)
+    if how is None:
+        t.equal(ours.recv(9), b"text")
+        with t.fails_with(errno.ECONNRESET):
+            ours.recv(9)
+        t.equal(ours.recv(9), b"")
+        with t.fails_with(errno.EPIPE):
+            ours.send(b"x", socket.MSG_NOSIGNAL)
+        with t.fails_with(errno.ENOTCONN):
+            ours.shutdown(socket.SHUT_WR)
+    elif how == 0:
+        t.linger(ours, 1, 0)
+    ours.close()
+    peer.expect_nothing(20)
+
+
+@t.test("C-48", "R6298-5.1", cases=cells("E20", ("ESTABLISHED", "CLOSE-WAIT")))
+def repeat_in(state):
+    """The head of the queue is sent again, later each time."""
+    t.net().a.tune(rto_min_ms=100, rto_init_ms=100)
+    ours, peer = reach(state, calm=False)
+    ours.send(b"text")
+    seen = [peer.expect("A", seq=1, length=4) for _ in range(4)]
+    times = [seg.ms for seg in seen]
+    waits = [b - a for a, b in zip(times, times[1:])]
+    t.check(waits[-1] > 1.7 * waits[-2], f"waits {waits}")
+    t.equal(state_now(peer), state)
+
+
+@t.test("LAST-ACK/E24", "MUST-36", "C-33", "L-57")
+def probe_in_last_ack():
+    """Text and FIN wait for the window of the peer."""
+    t.net().a.tune(rto_min_ms=100, rto_init_ms=100)
+    ours, peer = reach("CLOSE-WAIT", calm=False, win=0)
+    ours.send(b"text")
+    ours.shutdown(socket.SHUT_WR)
+    for _ in range(3):
+        peer.expect("A", length=0, ack=2, what="probe")
+        peer.send("A", ack=1)
+    t.equal(state_now(peer), "LAST-ACK")
+    peer.flush()
+    peer.send("A", ack=1, win=1000)
+    seen = peer.expect(seq=1, length=4)
+    if "F" not in seen.flags:
+        peer.expect("FA", seq=5)
+    peer.send("A", ack=6, win=1000)
+    t.net().a.wait_state("CLOSED", peer.dut_port, peer.port)
+
+
+@t.test("TIME-WAIT/E19", cases={"beyond": 9, "ancient": -(1 << 30)})
+def wrong_ack_in_time_wait(ack):
+    ours, peer = reach("TIME-WAIT")
+    peer.send("A", seq=peer.nxt - 1, ack=peer.rcv + ack)
+    peer.expect("A", ack=peer.nxt)
+    t.equal(state_now(peer), "TIME-WAIT")
+
+
+# --- CLOSED, on the wire ------------------------------------------------------------
+
+# flags, octets of text: the RST that answers, its ACK from SEG.SEQ
+UNKNOWN_SEGMENTS = {
+    "CLOSED/E6 E9 E10": ("FA", 0, "R", None),
+    "CLOSED/E7": ("FA", 7, "R", None),
+    "CLOSED/E8 E18 E19": ("A", 0, "R", None),
+    "CLOSED/E15 E16 E17": ("PA", 4, "R", None),
+    "CLOSED/E11": ("S", 0, "RA", 1),
+    "CLOSED/E11 text": ("S", 3, "RA", 4),
+    "CLOSED/E11 ack": ("SA", 0, "R", None),
+    "CLOSED/E12 E13 E14": ("R", 0, None, None),
+    "CLOSED/E12 E14 ack": ("RA", 4, None, None),
+    "CLOSED/E26": ("F", 0, "RA", 1),
+    "CLOSED/E26 text": ("P", 5, "RA", 5),
+}
+
+
+@t.test("C-43", "CLOSED/E6", "CLOSED/E9", "CLOSED/E13", "CLOSED/E14",
+        "CLOSED/E16", "CLOSED/E17", "CLOSED/E18", "CLOSED/E19",
+        cases={f"{name} {where}": (*UNKNOWN_SEGMENTS[name], where)
+               for name in UNKNOWN_SEGMENTS for where in ("here", "nobody")}
+        )  # fmt: skip
+def segment_to_nobody(flags, size, answer, acked, where):
+    """RFC 9293 3.10.7.1, at a port that cftcp has and at one that nobody has;
+    before a connection was there and after it went."""
+    peer = t.Peer(t.net())
+    peer.dut_port = 9
+    if where == "here":
+        ours, peer = t.with_peer(t.net())
+        peer.send("R")
+        t.net().a.wait_state("CLOSED", peer.dut_port, peer.port)
+    seq, ack = 77, 4711
+    peer.send(flags, seq=seq, ack=ack, data=b"t" * size)
+    if answer is None:
+        peer.expect_nothing(30)
+    elif acked is None:
+        peer.expect(answer, seq=ack, length=0)
+    else:
+        seg = peer.expect(answer, ack=seq + acked, length=0)
+        t.equal(seg.seq, 0, "SEQ")
+    t.equal(state_now(peer), "CLOSED")
+
+
+@t.test("CLOSED/E25", "MUST-54")
+def icmp_to_nobody():
+    peer = t.Peer(t.net())
+    quote = t.build(
+        t.net().a.address, peer.address, 9, peer.port, 1, 1, "A"
+    )[14:]  # fmt: skip
+    peer.frame(
+        t.icmp_frame(
+            peer.address, t.net().a.address, t.PORT_UNREACHABLE, quote
+        )
+    )
+    peer.expect_nothing(30)
+
+
 # --- addresses --------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ NUMBERS = {
     "max_time_wait": (262144, 0, BIG),
     "max_orphans": (65536, 0, BIG),
     "time_wait_ignore_rst": (1, 0, 1),
+    "challenge_ack_ms": (500, 0, 60000),
     "rto_min_ms": (200, 1, 60000),
     "rto_max_ms": (120000, 1000, 240000),
     "rto_init_ms": (1000, 1, 60000),

@@ -407,7 +407,7 @@ def syn_ack_sent_twice():
     peer.send("RA")
 
 
-@t.test("MUST-11", "SYN-RECEIVED/RST", "SYN-RECEIVED/RST-INEXACT", "C-7")
+@t.test("MUST-11", "R1122-4.2.2.8", "SYN-RECEIVED/RST", "SYN-RECEIVED/RST-INEXACT", "C-7")
 def reset_in_syn_received():
     net = t.net()
     listener = net.a.listener()
