@@ -151,6 +151,8 @@ static void to_listener(struct cftcp_arrival *arrival, struct sock *lsk,
 	}
 	cftcp_segment_pull(skb);
 	cftcp_segment_parse(skb, &arrival->key, &seg);
+	if (cftcp_listen_cookie(lsk, skb, &seg))
+		return;
 	cftcp_listen_arrives(lsk, &seg, NULL);
 	consume_skb(skb);
 }

@@ -13,6 +13,7 @@
 #include <linux/tcp.h>
 
 #include "close.h"
+#include "cookie.h"
 #include "input.h"
 #include "ipopt.h"
 #include "listen.h"
@@ -185,24 +186,36 @@ static void send_challenge(struct cftcp_request *req)
 	cftcp_wire(&reply.key)->reply(req->cn, &reply);
 }
 
+/* TCP_DEFER_ACCEPT: an ACK without text is not enough yet. */
+static bool awaits_text(const struct cftcp_request *req)
+{
+	return req->rexmits < READ_ONCE(listen_of(req)->defer);
+}
+
 void cftcp_request_expired(struct cftcp_due *due, struct timerqueue_node *node)
 {
 	struct cftcp_request *req = container_of(node, struct cftcp_request,
 						 due);
+	bool waiting;
 
 	if (READ_ONCE(req->dead)) {
 		put(req);
 		return;
 	}
-	if (req->rexmits >= cftcp_sysctl(req->cn, synack_retries)) {
+	waiting = READ_ONCE(req->acked) && awaits_text(req);
+	if (!waiting &&
+	    req->rexmits >= cftcp_sysctl(req->cn, synack_retries)) {
 		cftcp_count(req->cn, RequestExpired);
 		drop_request(req, "synack_retries");
 		put(req);
 		return;
 	}
 	req->rexmits++;
-	cftcp_count(req->cn, RetransSegs);
-	send_synack(req);
+	/* The last of these ACKs will not be deferred any more. */
+	if (!READ_ONCE(req->acked) || !awaits_text(req)) {
+		cftcp_count(req->cn, RetransSegs);
+		send_synack(req);
+	}
 	cftcp_due_add(due, &req->due, next_synack(req));
 	/* Who dropped it meanwhile did not find it in the queue. */
 	if (READ_ONCE(req->dead) && cftcp_due_del(due, &req->due))
@@ -220,27 +233,16 @@ static void offer_window(struct cftcp_request *req)
 	req->rcv_wnd = min_t(u32, READ_ONCE(lsk->sk_rcvbuf) / 2, 65535);
 }
 
-static struct cftcp_request *alloc_request(struct sock *lsk,
-					   const struct cftcp_segment *seg)
+/* What a SYN says and what we answer to it. */
+static void describe(struct cftcp_request *req, struct sock *lsk,
+		     const struct cftcp_segment *seg)
 {
 	struct cftcp_net *cn = cftcp_sock_net(lsk);
-	struct cftcp_request *req;
 	struct cftcp_reply reply;
 
-	req = kmem_cache_zalloc(slab, GFP_ATOMIC);
-	if (!req)
-		return NULL;
-	if (!refcount_inc_not_zero(&lsk->sk_refcnt)) {
-		kmem_cache_free(slab, req);
-		return NULL;
-	}
-	atomic_inc(&cn->request_count);
 	req->entry.key = *seg->key;
 	req->entry.family = lsk->sk_family;
 	req->entry.kind = CFTCP_KIND_REQUEST;
-	refcount_set(&req->refs, 1);
-	timerqueue_init(&req->due);
-	INIT_LIST_HEAD(&req->listen_node);
 	req->listener = lsk;
 	req->cn = cn;
 	req->irs = seg->seq;
@@ -262,6 +264,25 @@ static struct cftcp_request *alloc_request(struct sock *lsk,
 	req->mss = cftcp_wire(seg->key)->reply_mss(cn, &reply);
 	if (cftcp_sk(lsk)->user_mss)
 		req->mss = min(req->mss, cftcp_sk(lsk)->user_mss);
+}
+
+static struct cftcp_request *alloc_request(struct sock *lsk,
+					   const struct cftcp_segment *seg)
+{
+	struct cftcp_request *req;
+
+	req = kmem_cache_zalloc(slab, GFP_ATOMIC);
+	if (!req)
+		return NULL;
+	if (!refcount_inc_not_zero(&lsk->sk_refcnt)) {
+		kmem_cache_free(slab, req);
+		return NULL;
+	}
+	describe(req, lsk, seg);
+	atomic_inc(&req->cn->request_count);
+	refcount_set(&req->refs, 1);
+	timerqueue_init(&req->due);
+	INIT_LIST_HEAD(&req->listen_node);
 	return req;
 }
 
@@ -285,28 +306,44 @@ static bool enlist(struct cftcp_request *req)
 	return open;
 }
 
-static bool full(const struct sock *lsk)
+/* Into the list and the table, in the place of @old if there is one. */
+static bool admit(struct cftcp_request *req, struct cftcp_time_wait *old)
+{
+	if (!enlist(req))
+		return false;
+	refcount_inc(&req->refs);
+	req->old = old;
+	if (old ? cftcp_time_wait_replace(old, &req->entry) :
+		  !cftcp_hash_insert(req->cn, &req->entry)) {
+		trace_cftcp_state(&req->entry.key, TCP_LISTEN, TCP_SYN_RECV,
+				  "SYN");
+		return true;
+	}
+	req->old = NULL;
+	put(req);
+	forget(req);
+	return false;
+}
+
+static bool accepts_full(const struct sock *lsk)
 {
 	const struct cftcp_listen *listen = &cftcp_sk(lsk)->listen;
 
-	return READ_ONCE(listen->accepts) > READ_ONCE(listen->backlog) ||
-	       READ_ONCE(listen->request_count) >=
+	return READ_ONCE(listen->accepts) > READ_ONCE(listen->backlog);
+}
+
+static bool requests_full(const struct sock *lsk)
+{
+	return READ_ONCE(cftcp_sk(lsk)->listen.request_count) >=
 	       cftcp_sysctl(cftcp_sock_net(lsk), max_syn_backlog);
 }
 
-/* Third: check for a SYN. */
 static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 			 struct cftcp_time_wait *old)
 {
+	struct cftcp_request *req = alloc_request(lsk, seg);
 	struct cftcp_net *cn = cftcp_sock_net(lsk);
-	struct cftcp_request *req;
 
-	if (full(lsk)) {
-		cftcp_count(cn, ListenOverflow);
-		drop(cn, Listen);
-		return;
-	}
-	req = alloc_request(lsk, seg);
 	if (!req) {
 		drop(cn, Memory);
 		return;
@@ -314,18 +351,8 @@ static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 	/* Beyond all that the old incarnation sent (RFC 6191, MAY-2). */
 	if (old && !cftcp_after(req->iss, old->snd_nxt + 65535))
 		req->iss = old->snd_nxt + 65537;
-	if (!enlist(req))
+	if (!admit(req, old))
 		goto put;
-	refcount_inc(&req->refs);
-	req->old = old;
-	if (old ? !cftcp_time_wait_replace(old, &req->entry) :
-		  cftcp_hash_insert(cn, &req->entry)) {
-		req->old = NULL;
-		put(req);
-		forget(req);
-		goto put;
-	}
-	trace_cftcp_state(&req->entry.key, TCP_LISTEN, TCP_SYN_RECV, "SYN");
 	send_synack(req);
 	refcount_inc(&req->refs);
 	cftcp_due_add(&cn->requests, &req->due, next_synack(req));
@@ -334,6 +361,113 @@ static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 		drop_request(req, "close");
 put:
 	put(req);
+}
+
+/* Answer without a request. Only timestamps have room for options. */
+static void send_cookie(struct sock *lsk, const struct cftcp_segment *seg)
+{
+	struct cftcp_request req = {};
+	u32 tsval;
+
+	describe(&req, lsk, seg);
+	req.iss = cftcp_cookie(seg);
+	if (req.ts_ok) {
+		tsval = cftcp_clock_ms() + req.ts_offset;
+		req.ts_offset += cftcp_cookie_stamp(tsval, seg) - tsval;
+		req.rcv_wscale = req.wscale_ok ? CFTCP_COOKIE_WSCALE : 0;
+	} else {
+		req.wscale_ok = 0;
+		req.sack_ok = 0;
+	}
+	WRITE_ONCE(cftcp_sk(lsk)->listen.cookie_at, req.sent_at);
+	cftcp_count(req.cn, SynCookiesSent);
+	send_synack(&req);
+	kfree(req.route);
+}
+
+/* Third: check for a SYN. */
+static void check_syn(struct sock *lsk, const struct cftcp_segment *seg,
+		      struct cftcp_time_wait *old)
+{
+	struct cftcp_net *cn = cftcp_sock_net(lsk);
+	int cookies = cftcp_sysctl(cn, syn_cookies);
+
+	if (!accepts_full(lsk) && !requests_full(lsk) &&
+	    (cookies < 2 || old)) {
+		open_request(lsk, seg, old);
+	} else if (!accepts_full(lsk) && cookies && !old) {
+		send_cookie(lsk, seg);
+	} else {
+		cftcp_count(cn, ListenOverflow);
+		drop(cn, Listen);
+	}
+}
+
+/* What the SYN said, from the ACK of our SYN cookie. */
+static void remember(struct cftcp_request *req, const struct cftcp_segment *seg,
+		     u16 mss)
+{
+	struct cftcp_cookie_options opt = {};
+	u32 rtt_ms = 0;
+
+	if (req->ts_ok) {
+		opt = cftcp_cookie_options(seg->opt.tsecr);
+		rtt_ms = cftcp_clock_ms() + req->ts_offset - seg->opt.tsecr;
+	}
+	req->irs = seg->seq - 1;
+	req->iss = seg->ack - 1;
+	req->peer_mss = mss;
+	req->sack_ok = opt.sack_ok;
+	req->wscale_ok = opt.wscale_ok;
+	req->snd_wscale = opt.wscale;
+	req->rcv_wscale = opt.wscale_ok ? CFTCP_COOKIE_WSCALE : 0;
+	/* Without a timestamp nobody knows when the SYN,ACK was sent. */
+	if (!req->ts_ok || rtt_ms > CFTCP_COOKIE_S * MSEC_PER_SEC)
+		req->resent = true;
+	else
+		req->sent_at -= rtt_ms * (u64)NSEC_PER_MSEC;
+}
+
+static bool gave_cookies(const struct sock *lsk)
+{
+	u64 at = READ_ONCE(cftcp_sk(lsk)->listen.cookie_at);
+
+	return at && ktime_get_ns() - at <
+		     2 * CFTCP_COOKIE_S * (u64)NSEC_PER_SEC;
+}
+
+bool cftcp_listen_cookie(struct sock *lsk, struct sk_buff *skb,
+			 const struct cftcp_segment *seg)
+{
+	const u8 mask = CFTCP_FLAG_ACK | CFTCP_FLAG_SYN | CFTCP_FLAG_RST;
+	struct cftcp_net *cn = cftcp_sock_net(lsk);
+	struct cftcp_request *req;
+	u16 mss;
+
+	if ((seg->flags & mask) != CFTCP_FLAG_ACK || !gave_cookies(lsk))
+		return false;
+	mss = cftcp_cookie_mss(seg);
+	if (!mss) {
+		cftcp_count(cn, SynCookiesFailed);
+		return false;
+	}
+	cftcp_count(cn, SynCookiesRecv);
+	req = alloc_request(lsk, seg);
+	if (!req) {
+		drop(cn, Memory);
+		consume_skb(skb);
+		return true;
+	}
+	remember(req, seg, mss);
+	if (admit(req, NULL)) {
+		cftcp_request_arrives(req, skb);
+		/* If no child came of it: nothing is kept for a cookie. */
+		drop_request(req, "SYN cookie");
+	} else {
+		consume_skb(skb);
+	}
+	put(req);
+	return true;
 }
 
 void cftcp_listen_arrives(struct sock *lsk, const struct cftcp_segment *seg,
@@ -358,7 +492,7 @@ void cftcp_listen_arrives(struct sock *lsk, const struct cftcp_segment *seg,
 		drop(cn, Flags);
 		return;
 	}
-	open_request(lsk, seg, old);
+	check_syn(lsk, seg, old);
 }
 
 /*
@@ -440,6 +574,7 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 	cs->cork = lcs->cork;
 	cs->msl_ms = lcs->msl_ms;
 	cs->linger2_ms = lcs->linger2_ms;
+	cs->syn_retries = lcs->syn_retries;
 	cs->user_timeout_ms = lcs->user_timeout_ms;
 	cs->user_timeout_set = lcs->user_timeout_set;
 	cs->keepalive_time_ms = lcs->keepalive_time_ms;
@@ -569,6 +704,17 @@ static void make_child(struct cftcp_request *req, struct sk_buff *skb)
 	lsk->sk_data_ready(lsk);
 }
 
+/* No room for the connection: the peer tries again, or hears of it. */
+static void overflow(struct cftcp_request *req, const struct cftcp_segment *seg)
+{
+	cftcp_count(req->cn, ListenOverflow);
+	drop(req->cn, Listen);
+	if (!cftcp_sysctl(req->cn, abort_on_overflow))
+		return;
+	cftcp_reply_rst(req->cn, seg);
+	drop_request(req, "abort_on_overflow");
+}
+
 /*
  * SYN-RECEIVED by a passive open, RFC 9293 section 3.10.7.4. Returns true when
  * the segment makes the request a connection.
@@ -631,10 +777,13 @@ static bool request_steps(struct cftcp_request *req,
 		cftcp_reply_rst(cn, seg);
 		return false;
 	}
-	if (READ_ONCE(listen_of(req)->accepts) >
-	    READ_ONCE(listen_of(req)->backlog)) {
-		cftcp_count(cn, ListenOverflow);
-		drop(cn, Listen);
+	if (awaits_text(req) && seg->end_seq == req->irs + 1) {
+		WRITE_ONCE(req->acked, true);
+		cftcp_count(cn, AcceptDeferred);
+		return false;
+	}
+	if (accepts_full(req->listener)) {
+		overflow(req, seg);
 		return false;
 	}
 	return true;

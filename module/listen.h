@@ -41,6 +41,7 @@ struct sock;
  * @wscale_ok: window scaling in use
  * @rexmits: how often the SYN,ACK was sent again
  * @resent: it was sent again for a repeated SYN, besides
+ * @acked: an ACK of our SYN came, without text (TCP_DEFER_ACCEPT)
  * @dead: dropped; the queue of due times may not know yet
  * @sent_at: ns, when the SYN,ACK was first sent
  * @challenge_at: ns, earliest time of the next challenge ACK
@@ -73,6 +74,7 @@ struct cftcp_request {
 	   wscale_ok:1;
 	u8 rexmits;
 	bool resent;
+	bool acked;
 	bool dead;
 	u64 sent_at;
 	u64 challenge_at;
@@ -92,6 +94,17 @@ struct cftcp_request {
  */
 void cftcp_listen_arrives(struct sock *lsk, const struct cftcp_segment *seg,
 			  struct cftcp_time_wait *old);
+/**
+ * cftcp_listen_cookie() - open a connection by the ACK of a SYN cookie
+ * @lsk: the listener
+ * @skb: the segment; consumed if true is returned
+ * @seg: the same
+ *
+ * Context: softirq, under rcu_read_lock(); no socket lock held.
+ * Return: true when it was that; else LISTEN treats it like any segment.
+ */
+bool cftcp_listen_cookie(struct sock *lsk, struct sk_buff *skb,
+			 const struct cftcp_segment *seg);
 /**
  * cftcp_request_arrives() - a segment for a request
  * @req: the request

@@ -20,7 +20,7 @@
 	X(OutRsts,		"RSTs sent")				\
 	X(TimeWaitEntered,	"connections that entered TIME-WAIT")	\
 	X(TimeWaitExpired,	"TIME-WAITs that lasted 2MSL")		\
-	X(TimeWaitReused,	"TIME-WAITs taken by a newer SYN")	\
+	X(TimeWaitReused,	"TIME-WAITs taken by a newer connection")	\
 	X(TimeWaitOverflow,	"TIME-WAITs left out: max_time_wait, memory") \
 	X(TimeWaitRestarted,	"TIME-WAITs restarted by a FIN")	\
 	X(TimeWaitRstIgnored,	"RSTs ignored in TIME-WAIT")		\
@@ -35,6 +35,10 @@
 	X(ChallengeAck,		"challenge ACKs sent")			\
 	X(ChallengeAckSkipped,	"challenge ACKs held back by the limit") \
 	X(ListenOverflow,	"SYNs and ACKs refused: queue full")	\
+	X(SynCookiesSent,	"SYN,ACKs that carried a SYN cookie")	\
+	X(SynCookiesRecv,	"connections opened by a SYN cookie")	\
+	X(SynCookiesFailed,	"ACKs with a forged or an old SYN cookie") \
+	X(AcceptDeferred,	"ACKs without text: TCP_DEFER_ACCEPT")	\
 	X(RequestExpired,	"requests whose SYN,ACK went unanswered") \
 	X(RtoFired,		"retransmission timeouts")		\
 	X(RtoSpurious,		"timeouts whose segment was only late")	\

@@ -12,6 +12,7 @@
 #define MAX_MSL_MS	600000
 #define MAX_KEEPALIVE_S	(CFTCP_MAX_KEEP_MS / 1000)
 #define MAX_KEEPALIVES	127
+#define MAX_SYNCNT	127
 
 static int set_linger2(struct cftcp_sock *cs, int seconds)
 {
@@ -64,6 +65,39 @@ static int set_maxseg(struct cftcp_sock *cs, int mss)
 	return 0;
 }
 
+/* The time that so many timeouts of a SYN,ACK take, s. */
+static int timeouts_to_s(const struct cftcp_net *cn, int count)
+{
+	u64 most = cftcp_sysctl(cn, rto_max_ms);
+	u64 rto = cftcp_sysctl(cn, rto_init_ms);
+	u64 ms = 0;
+
+	for (; count; count--) {
+		ms += min(rto, most);
+		rto = min(2 * rto, most);
+	}
+	return div_u64(ms, MSEC_PER_SEC);
+}
+
+static int set_defer_accept(struct sock *sk, int seconds)
+{
+	const struct cftcp_net *cn = cftcp_sock_net(sk);
+	int count = 0;
+
+	while (count < U8_MAX && timeouts_to_s(cn, count) < seconds)
+		count++;
+	WRITE_ONCE(cftcp_sk(sk)->listen.defer, count);
+	return 0;
+}
+
+static int set_syncnt(struct cftcp_sock *cs, int count)
+{
+	if (count < 1 || count > MAX_SYNCNT)
+		return -EINVAL;
+	cs->syn_retries = count;
+	return 0;
+}
+
 static int set_tcp(struct sock *sk, int optname, int val)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -83,6 +117,10 @@ static int set_tcp(struct sock *sk, int optname, int val)
 		return set_maxseg(cs, val);
 	case TCP_LINGER2:
 		return set_linger2(cs, val);
+	case TCP_SYNCNT:
+		return set_syncnt(cs, val);
+	case TCP_DEFER_ACCEPT:
+		return set_defer_accept(sk, val);
 	case TCP_USER_TIMEOUT:
 		return set_user_timeout(sk, val);
 	case TCP_KEEPIDLE:
@@ -226,6 +264,13 @@ static int get_tcp(const struct sock *sk, int optname, int *val)
 		return 0;
 	case TCP_LINGER2:
 		*val = linger2_s(sk);
+		return 0;
+	case TCP_SYNCNT:
+		*val = cs->syn_retries ?:
+		       cftcp_sysctl(cftcp_sock_net(sk), syn_retries);
+		return 0;
+	case TCP_DEFER_ACCEPT:
+		*val = timeouts_to_s(cftcp_sock_net(sk), cs->listen.defer);
 		return 0;
 	case TCP_USER_TIMEOUT:
 		*val = cs->user_timeout_ms;

@@ -5,9 +5,11 @@
 #include <linux/slab.h>
 #include <net/ip.h>
 
+#include "listen.h"
 #include "netns.h"
 #include "port.h"
 #include "sock.h"
+#include "timewait.h"
 
 #define PORTS 65536
 
@@ -274,13 +276,18 @@ static void disown(struct sock *sk)
 	inet_sk(sk)->inet_sport = 0;
 }
 
-/* Hash the socket as a connection from a port that it holds. */
+/* Hash the socket as a connection from a port that it holds; choose its ISN. */
 static int hash_from(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
+	int err;
 
 	cftcp_sock_set_key(sk);
-	return cftcp_hash_insert(cftcp_net(sock_net(sk)), &cs->entry);
+	cs->iss = cftcp_isn(&cs->entry.key);
+	err = cftcp_hash_insert(cftcp_net(sock_net(sk)), &cs->entry);
+	if (err == -EADDRINUSE && cftcp_time_wait_yield(sk))
+		return 0;
+	return err;
 }
 
 static int connect_from(struct sock *sk, struct cftcp_port_ref *ref)

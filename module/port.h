@@ -108,7 +108,7 @@ unsigned int cftcp_ports_count(const struct cftcp_ports *ports);
  */
 int cftcp_port_get(struct sock *sk, unsigned short num);
 /**
- * cftcp_port_connect() - choose a local port for a connection and hash it
+ * cftcp_port_connect() - choose port and ISS of a connection and hash it
  * @sk: the socket, both addresses and the foreign port set; if it has a local
  *	port already that one is taken
  *

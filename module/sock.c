@@ -137,7 +137,6 @@ static void begin_syn(struct sock *sk)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	u32 most = max(READ_ONCE(sk->sk_rcvbuf), READ_ONCE(cn->sysctl.rmem[2]));
 
-	cs->iss = cftcp_isn(&cs->entry.key);
 	cs->snd_una = cs->iss;
 	cs->snd_nxt = cs->iss;
 	cs->write_seq = cs->iss + 1;

@@ -109,6 +109,8 @@ struct cftcp_sack {
  * @accepts: length of @accept
  * @request_count: length of @requests
  * @backlog: the most that @accept may hold
+ * @cookie_at: ns, when a SYN cookie was last sent, 0 if never
+ * @defer: TCP_DEFER_ACCEPT: timeouts of a request that wait for text
  * @open: false before and after LISTEN: nothing may be added
  */
 struct cftcp_listen {
@@ -118,6 +120,8 @@ struct cftcp_listen {
 	unsigned int accepts;
 	unsigned int request_count;
 	unsigned int backlog;
+	u64 cookie_at;
+	u8 defer;
 	bool open;
 };
 
@@ -182,6 +186,7 @@ struct cftcp_listen {
  * @destroyed: nothing of it is left but its memory
  * @snd_wscale: shift of the windows that we receive
  * @rcv_wscale: shift of the windows that we send
+ * @syn_retries: TCP_SYNCNT: retransmissions of the SYN, 0 for the sysctl
  * @syn_rexmits: how often SYN or SYN,ACK was sent again
  * @backoff: consecutive retransmission or persist timeouts
  * @dup_acks: duplicate ACKs in a row
@@ -293,6 +298,7 @@ struct cftcp_sock {
 	    destroyed:1;
 	u8 snd_wscale;
 	u8 rcv_wscale;
+	u8 syn_retries;
 	u8 syn_rexmits;
 	u8 backoff;
 	u8 dup_acks;

@@ -31,6 +31,8 @@ struct cftcp_net;
 	  "1 ignores RST in TIME-WAIT (RFC 1337), 0 obeys it (RFC 9293)") \
 	X(challenge_ack_ms, "ms", 500, 0, 60000,			\
 	  "least time between two challenge ACKs of a connection")	\
+	X(time_wait_reuse, "bool", 0, 0, 1,				\
+	  "1 lets connect() take a 4-tuple that is a second in TIME-WAIT") \
 	X(rto_min_ms, "ms", 200, 1, 60000,				\
 	  "lowest retransmission timeout")				\
 	X(rto_max_ms, "ms", 120000, 1000, 240000,			\
@@ -56,7 +58,11 @@ struct cftcp_net;
 	X(icmp_hard_abort, "bool", 0, 0, 1,				\
 	  "1: hard ICMP errors end connections too, not only attempts")	\
 	X(max_syn_backlog, "requests", 4096, 0, INT_MAX,		\
-	  "half-open connections of one listener")
+	  "half-open connections of one listener")			\
+	X(syn_cookies, "mode", 1, 0, 2,				\
+	  "1 answers by SYN cookies when they are too many, 2 always")	\
+	X(abort_on_overflow, "bool", 0, 0, 1,				\
+	  "1 resets a connection that the accept queue has no room for")
 
 /* Triples; X(name, unit, default min, default, default max, lowest, highest) */
 #define CFTCP_SYSCTL_TRIPLES(X)						\

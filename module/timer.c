@@ -376,11 +376,15 @@ static void give_up(struct sock *sk)
 
 static bool syn_retries_left(struct sock *sk)
 {
+	const struct cftcp_sock *cs = cftcp_sk(sk);
 	struct cftcp_net *cn = cftcp_sock_net(sk);
-	int most = sk->sk_state == TCP_SYN_SENT ?
-		cftcp_sysctl(cn, syn_retries) : cftcp_sysctl(cn, synack_retries);
+	int most;
 
-	return cftcp_sk(sk)->syn_rexmits < most;
+	if (sk->sk_state == TCP_SYN_SENT)
+		most = cs->syn_retries ?: cftcp_sysctl(cn, syn_retries);
+	else
+		most = cftcp_sysctl(cn, synack_retries);
+	return cs->syn_rexmits < most;
 }
 
 static void rto_fired(struct sock *sk)

@@ -19,6 +19,9 @@
 
 #define drop(tw, reason) cftcp_count_drop((tw)->cn, reason)
 
+/* How long before a record may yield to connect(): TSval has moved on. */
+#define REUSE_MS 1000
+
 static struct kmem_cache *slab;
 
 static void free_rcu(struct rcu_head *rcu)
@@ -173,6 +176,41 @@ void cftcp_time_wait_drop(struct cftcp_time_wait *tw)
 {
 	dequeue(tw);
 	put(tw);
+}
+
+static bool may_yield(const struct cftcp_time_wait *tw)
+{
+	ktime_t since = ktime_sub_ns(READ_ONCE(tw->due.expires),
+				     2 * (u64)tw->msl_ms * NSEC_PER_MSEC);
+
+	return cftcp_sysctl(tw->cn, time_wait_reuse) && tw->ts_ok &&
+	       ktime_ms_delta(ktime_get(), since) >= REUSE_MS;
+}
+
+bool cftcp_time_wait_yield(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct cftcp_time_wait *tw = NULL;
+	struct cftcp_entry *entry;
+	bool yields;
+
+	rcu_read_lock();
+	entry = cftcp_lookup(cftcp_sock_net(sk), &cs->entry.key);
+	if (entry && entry->kind == CFTCP_KIND_TIME_WAIT)
+		tw = container_of(entry, struct cftcp_time_wait, entry);
+	if (tw && !refcount_inc_not_zero(&tw->refs))
+		tw = NULL;
+	rcu_read_unlock();
+	if (!tw)
+		return false;
+	yields = may_yield(tw) && cftcp_time_wait_replace(tw, &cs->entry);
+	if (yields) {
+		if (!cftcp_after(cs->iss, tw->snd_nxt + 65536))
+			cs->iss = tw->snd_nxt + 65537;
+		cftcp_time_wait_drop(tw);
+	}
+	put(tw);
+	return yields;
 }
 
 static void send_ack(struct cftcp_time_wait *tw)

@@ -111,6 +111,19 @@ bool cftcp_time_wait_replace(struct cftcp_time_wait *tw,
  */
 bool cftcp_time_wait_restore(struct cftcp_time_wait *tw,
 			     struct cftcp_entry *entry);
+/**
+ * cftcp_time_wait_yield() - connect() where a TIME-WAIT record is
+ * @sk: the socket, key and ISS set; @sk's lock is held
+ *
+ * With time_wait_reuse, and where timestamps tell the incarnations apart: a
+ * second after the last segment, so that the first TSval is a newer one. Moves
+ * the ISS beyond all that was sent before (RFC 6191 section 2, from the side
+ * that opens).
+ *
+ * Context: process.
+ * Return: true when @sk has the record's place in the table.
+ */
+bool cftcp_time_wait_yield(struct sock *sk);
 /** cftcp_time_wait_drop() - give up the reference of a replaced record */
 void cftcp_time_wait_drop(struct cftcp_time_wait *tw);
 /**

@@ -35,6 +35,9 @@ NUMBERS = {
     "pmtu_probe_interval_ms": (600000, 1000, DAY),
     "icmp_hard_abort": (0, 0, 1),
     "max_syn_backlog": (4096, 0, BIG),
+    "syn_cookies": (1, 0, 2),
+    "abort_on_overflow": (0, 0, 1),
+    "time_wait_reuse": (0, 0, 1),
 }
 TRIPLES = "rmem", "wmem"
 PATH = "/proc/sys/net/cftcp/"
@@ -236,7 +239,7 @@ def rmem_and_wmem():
 @t.test("section-2", "L-55", "R4987-1")
 def syn_backlog():
     net = t.own_net()
-    net.a.tune(max_syn_backlog=5)
+    net.a.tune(max_syn_backlog=5, syn_cookies=0)
     listener = net.a.listener(backlog=1000)
     before = net.a.counters()
     peers = [t.Peer(net) for _ in range(12)]
