@@ -268,8 +268,8 @@ def filled(part):
     t.net().a.tune(rmem="4096 8192 8192", challenge_ack_ms=0)
     ours, peer = t.with_peer(t.net(), sack=True)
     window = peer.peer_win
-    for _ in range(8):
-        peer.send("A", data=b"f" * (int(window * part) // 8))
+    for _ in range(4):
+        peer.send("A", data=b"f" * (int(window * part) // 4))
         peer.flush(100)
     if part == 1 and peer.all[-1].win:
         peer.send("A", data=b"f" * peer.all[-1].win)
