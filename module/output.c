@@ -463,8 +463,9 @@ u32 cftcp_size_goal(struct sock *sk, u32 mss)
 {
 	u32 segs;
 
+	/* A search for the path MTU needs more octets than one segment has. */
 	if (!sk_can_gso(sk))
-		return mss;
+		return cftcp_sk(sk)->pmtu.limit ? cftcp_pmtu_goal(sk, mss) : mss;
 	segs = min_t(u32, sk->sk_gso_max_segs,
 		     sk->sk_gso_max_size / mss);
 	return max(segs, 1U) * mss;
@@ -623,8 +624,11 @@ void cftcp_push(struct sock *sk, enum cftcp_push how)
 			break;
 		}
 		probe = cs->pmtu.limit ? cftcp_pmtu_probe(sk, len) : 0;
-		if (send_head(sk, skb, probe ?: len, probe ?: mss))
+		if (send_head(sk, skb, probe ?: len, probe ?: mss)) {
+			if (probe)
+				cs->pmtu.probe = 0;
 			break;
+		}
 	}
 	if (!skb)
 		cftcp_timer_window_open(sk);

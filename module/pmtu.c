@@ -117,13 +117,15 @@ static void rest(struct cftcp_sock *cs)
 	cs->pmtu.probe_at = ktime_get_ns() + ms * (u64)NSEC_PER_MSEC;
 }
 
-/* The MSS to try: all that the route takes, then the middle of what is left. */
+/* The MSS to try: twice of what passes, but then the middle of what is left. A
+ * peer that acknowledges every second segment makes room for that.
+ */
 static u32 choose_probe(struct cftcp_sock *cs, u32 most)
 {
 	struct cftcp_pmtu *pmtu = &cs->pmtu;
 
 	if (!pmtu->high)
-		return most;
+		return min_t(u32, most, pmtu->limit + cs->mss);
 	if (min_t(u32, pmtu->high, most) < pmtu->limit + NARROW)
 		return 0;
 	return (pmtu->limit + min_t(u32, pmtu->high, most) + 1) / 2;
@@ -147,13 +149,19 @@ u32 cftcp_pmtu_probe(struct sock *sk, u32 ready)
 		return 0;
 	}
 	options = cs->ts_ok ? CFTCP_TS_LEN : 0;
-	if (ready < mss - options + FOLLOWERS * cs->mss)
+	if (ready < mss - options ||
+	    cs->write_seq - cs->snd_nxt < mss - options + FOLLOWERS * cs->mss)
 		return 0;
 	cftcp_count(cftcp_sock_net(sk), MtuProbe);
 	pmtu->probe = mss;
 	pmtu->probe_seq = cs->snd_nxt;
 	pmtu->probe_end = cs->snd_nxt + mss - options;
 	return mss - options;
+}
+
+u32 cftcp_pmtu_goal(struct sock *sk, u32 mss)
+{
+	return (cftcp_route_mss(sk) / mss + 1 + FOLLOWERS) * mss;
 }
 
 void cftcp_pmtu_retransmitted(struct sock *sk, u32 seq)

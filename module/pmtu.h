@@ -70,6 +70,14 @@ void cftcp_pmtu_rto(struct sock *sk);
  * Return: its payload, to be sent before anything else, or 0.
  */
 u32 cftcp_pmtu_probe(struct sock *sk, u32 ready);
+/**
+ * cftcp_pmtu_goal() - octets to queue together so that a probe can be sent
+ * @sk: the socket, lock held
+ * @mss: payload of a full segment
+ *
+ * Return: a multiple of @mss.
+ */
+u32 cftcp_pmtu_goal(struct sock *sk, u32 mss);
 /** cftcp_pmtu_retransmitted() - a segment is sent again; lock held */
 void cftcp_pmtu_retransmitted(struct sock *sk, u32 seq);
 

@@ -515,4 +515,111 @@ def narrow_link(both):
         t.equal((done["MtuReduced"], done["RtoFired"]), (1, 0), "MTU, RTO")
 
 
+# --- path MTU, and nobody says it ---------------------------------------------
+
+
+def swallow(net, most):
+    """The wire loses packets of more octets, silently."""
+    return net.wire.on(lambda seg, right: seg.total > most, "drop", times=None)
+
+
+def sent_sizes(net):
+    """Total octets of the segments with text from a, as they were sent."""
+    log = net.wire.log
+    return [(s.total, action) for s, action in log if s.len and s.src == net.a.address]
+
+
+def narrow(net):
+    """A connection with little in flight, for there is a probe a round trip."""
+
+    def prepare(client, listener):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+
+    return t.connect(net.a, net.b, server_proto=t.STOCK, prepare=prepare)
+
+
+def transfer(client, server, size):
+    text = t.pattern(size)
+    reader = t.Background(t.read_exactly, server, size)
+    client.sendall(text)
+    t.equal(reader.result(), text, "text")
+
+
+# (largest packet, whole text): IPv6 hosts take 1280 at least.
+HOLES = {"1400": 1400, "1300": 1300} if SIX else {"1400": 1400, "700": 700}
+
+
+@t.test(cases=HOLES)
+def black_hole(most):
+    """Found by timeouts, then the largest size that passes by probes."""
+    net = t.net(wire=True)
+    net.a.tune(pmtu_probe_interval_ms=60000)
+    hole = swallow(net, most)
+    before = net.a.counters()
+    client, server = narrow(net)
+    transfer(client, server, 400000)
+    done = net.a.counters() - before
+    steps = 2 if most == 700 else 1
+    t.equal(done["MtuBlackHole"], steps, "black holes")
+    t.equal(done["RtoFired"], 2 + steps, "timeouts")
+    t.between(done["MtuProbe"], 3, 12, "probes")
+    sizes = sent_sizes(net)
+    reached = max(size for size, action in sizes if action == "pass")
+    t.between(reached, most - 8, most, "largest packet that passed")
+    full = [size for size, _ in sizes[-40:]]
+    t.check(full.count(reached) > 20, f"not of the size that passes: {full}")
+    net.wire.rules.remove(hole)
+    net.wire.log.clear()
+    transfer(client, server, 100000)
+    t.equal(max(sent_sizes(net))[0], reached, "before the next search")
+    t.time.sleep(60)
+    net.wire.log.clear()
+    transfer(client, server, 200000)
+    t.equal(max(sent_sizes(net))[0], t.MTU, "after the next search")
+    t.equal((net.a.counters() - before)["RtoFired"], 2 + steps, "timeouts")
+
+
+@t.test()
+def search_from_the_beginning():
+    """pmtu_probing 2: the first segments are small, a probe proves more."""
+    net = t.net(wire=True)
+    net.a.tune(pmtu_probing=2)
+    client, server = narrow(net)
+    client.send(bytes(3000))
+    t.read_exactly(server, 3000)
+    base = (1220 if SIX else 1024) + t.IP_HEADER + 20
+    t.equal(max(sent_sizes(net))[0], base, "largest at first")
+    transfer(client, server, 200000)
+    sizes = [size for size, _ in sent_sizes(net)]
+    t.check(sizes[-40:].count(t.MTU) > 20, f"in the end: {sizes[-40:]}")
+
+
+@t.test()
+def no_search():
+    """pmtu_probing 0: full segments for ever; 1: small ones lose nothing."""
+    net = t.net(wire=True)
+    hole = swallow(net, 1400)
+    net.a.tune(pmtu_probing=0)
+    client, _ = t.connect(net.a, net.b, server_proto=t.STOCK)
+    t.linger(client, 1, 0)
+    before = net.a.counters()
+    client.send(bytes(t.MSS))
+    wanted = 6
+    t.wait_for(
+        lambda: (net.a.counters() - before)["RtoFired"] >= wanted, 60, "timeouts"
+    )
+    t.equal((net.a.counters() - before)["MtuBlackHole"], 0, "black holes")
+    net.wire.rules.remove(hole)
+    client.close()
+    net.a.tune(pmtu_probing=1)
+    client, _ = t.connect(net.a, net.b, server_proto=t.STOCK)
+    net.wire.on(lambda seg, right: seg.len > 0, "drop", times=None)
+    before = net.a.counters()
+    client.send(bytes(500))
+    t.wait_for(
+        lambda: (net.a.counters() - before)["RtoFired"] >= wanted, 60, "timeouts"
+    )
+    t.equal((net.a.counters() - before)["MtuBlackHole"], 0, "black holes")
+
+
 t.main()
