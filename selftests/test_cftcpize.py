@@ -24,7 +24,8 @@ def is_cftcp(s):
     return f":{s.getsockname()[1]:04X} " in table.read()
 for protocol in 0, 6, 257:
     s = socket.socket(AF, STREAM, protocol)
-    print(protocol, is_cftcp(s), s.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL))
+    said = s.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
+    print(protocol, is_cftcp(s), said)
 s = socket.socket(AF, STREAM | FLAGS)
 fd = s.fileno()
 print(bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK),
@@ -52,10 +53,8 @@ def which_sockets():
     """Protocol 0 and TCP, with their flags; no other, and they say TCP."""
     status, out, said = cftcpize(PYTHON, "-c", OPENS, str(t.FAMILY))
     t.equal(status, 0, said)
-    t.equal(
-        out.splitlines(),
-        ["0 True 6", "6 True 6", "257 True 6", "True True True", "17", "0", "0"],
-    )
+    wanted = ["0 True 6", "6 True 6", "257 True 6", "True True True"]
+    t.equal(out.splitlines(), wanted + ["17", "0", "0"])
 
 
 @t.test("section-5")
