@@ -861,9 +861,9 @@ static void arrives_otherwise(struct sock *sk, struct cftcp_segment *seg)
 	u32 rcv_nxt = cs->rcv_nxt;
 
 	walk_steps(sk, seg);
+	wake_reader(sk, rcv_nxt);
 	if (sk->sk_state == TCP_CLOSE)
 		return;
-	wake_reader(sk, rcv_nxt);
 	/* Text bears no SACK, and is no duplicate ACK: that goes first. */
 	if (cs->ack_now && cs->sack_count)
 		cftcp_send_ack(sk);

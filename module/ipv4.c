@@ -537,7 +537,7 @@ static int getsockopt(struct sock *sk, int level, int optname,
 		      char __user *optval, int __user *optlen)
 {
 	if (level != SOL_IP)
-		return -ENOPROTOOPT;
+		return -EOPNOTSUPP;
 	return ip_getsockopt(sk, level, optname, optval, optlen);
 }
 

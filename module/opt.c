@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/tcp.h>
 #include <net/ip.h>
+#include <net/tcp.h>
 
 #include "compat.h"
 #include "opt.h"
@@ -8,6 +9,8 @@
 #include "sock.h"
 #include "timer.h"
 
+/* What tcp(7) takes for TCP_MAXSEG, up to MAX_TCP_WINDOW. */
+#define LEAST_USER_MSS	88
 #define MAX_LINGER2_S	120
 #define MAX_MSL_MS	600000
 #define MAX_KEEPALIVE_S	(CFTCP_MAX_KEEP_MS / 1000)
@@ -59,7 +62,7 @@ static int set_keepalive(struct sock *sk, int optname, int val)
 
 static int set_maxseg(struct cftcp_sock *cs, int mss)
 {
-	if (mss && (mss < CFTCP_MIN_MSS || mss > 65535))
+	if (mss && (mss < LEAST_USER_MSS || mss > MAX_TCP_WINDOW))
 		return -EINVAL;
 	cs->user_mss = mss;
 	return 0;

@@ -215,12 +215,24 @@ static void forget_connection(struct sock *sk)
 	sk_dst_reset(sk);
 }
 
+/* Would the connection have gone on? Not after both FINs. */
+static bool cuts_off(const struct sock *sk)
+{
+	switch (sk->sk_state) {
+	case TCP_CLOSE:
+	case TCP_LISTEN:
+		return false;
+	case TCP_CLOSING:
+	case TCP_LAST_ACK:
+		return !cftcp_fin_sent(cftcp_sk(sk));
+	}
+	return true;
+}
+
 /* connect(AF_UNSPEC), a connect() that failed, shutdown() of a listener. */
 static int disconnect(struct sock *sk, int flags)
 {
-	int old = sk->sk_state;
-
-	if (old != TCP_CLOSE && old != TCP_LISTEN) {
+	if (cuts_off(sk)) {
 		cftcp_count(cftcp_sock_net(sk), AbortOnUser);
 		cftcp_abort(sk, ECONNRESET);
 	} else {
@@ -882,12 +894,10 @@ static int ioctl(struct sock *sk, int cmd, CFTCP_IOCTL_ARG arg)
 	else if ((1 << sk->sk_state) &
 		 (TCPF_SYN_SENT | TCPF_SYN_RECV | TCPF_CLOSE))
 		answer = 0;
-	else if (cmd == SIOCOUTQ)
-		answer = cs->write_seq - cs->snd_una -
-			 (cs->fin_queued && !cftcp_fin_acked(cs));
+	else if (cmd == SIOCOUTQ)	/* a FIN counts for an octet */
+		answer = cs->write_seq - cs->snd_una;
 	else
-		answer = cs->write_seq - cs->snd_nxt -
-			 (cs->fin_queued && !cftcp_fin_sent(cs));
+		answer = cs->write_seq - cs->snd_nxt;
 	release_sock(sk);
 	return answer < 0 ? answer : cftcp_ioctl_answer(arg, answer);
 }
