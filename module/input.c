@@ -666,6 +666,9 @@ static void take_text(struct sock *sk, struct cftcp_segment *seg)
 	struct cftcp_cb *cb = cftcp_cb(skb);
 	u32 mss = one_segment(skb);
 
+	/* What is held for later must not keep out what comes first. */
+	if (!room_for(sk, skb, 2 * READ_ONCE(sk->sk_rcvbuf)))
+		cftcp_purge_ofo(sk);
 	if (!room_for(sk, skb, 2 * READ_ONCE(sk->sk_rcvbuf))) {
 		drop(sk, Memory);
 		cftcp_sk(sk)->ack_now = 1;
