@@ -21,8 +21,8 @@
 static struct {
 	typeof(inet_diag_register) *add;
 	typeof(inet_diag_unregister) *del;
-	typeof(inet_sk_diag_fill) *fill;
-	typeof(inet_diag_bc_sk) *passes;
+	typeof(&inet_sk_diag_fill) fill;
+	typeof(&inet_diag_bc_sk) passes;
 } stock;
 
 /* How idiag_timer calls the timers. */
