@@ -26,8 +26,10 @@
 #include "fsm.h"
 #include "input.h"
 #include "output.h"
+#include "paws.h"
 #include "recovery.h"
 #include "rtt.h"
+#include "sack.h"
 #include "segment.h"
 #include "sock.h"
 #include "timer.h"
@@ -63,7 +65,7 @@ void cftcp_reply_rst(struct cftcp_net *cn, const struct cftcp_segment *seg)
 
 bool cftcp_paws_reject(const struct cftcp_segment *seg, u32 ts_recent)
 {
-	return cftcp_before(seg->opt.tsval, ts_recent);
+	return cftcp_paws_old(seg->opt.tsval, ts_recent, 0);
 }
 
 void cftcp_set_peer_mss(struct cftcp_sock *cs, u16 mss)
@@ -84,7 +86,7 @@ void cftcp_purge_ofo(struct sock *sk)
 		rb_erase(&skb->rbnode, &cs->ofo);
 		consume_skb(skb);
 	}
-	cs->sack_count = 0;
+	cftcp_sack_reset(cs);
 }
 
 static bool room_for(struct sock *sk, struct sk_buff *skb, u32 limit)
@@ -162,41 +164,6 @@ static void queue_in_order(struct sock *sk, struct sk_buff *skb)
 	__skb_queue_tail(&sk->sk_receive_queue, skb);
 }
 
-/* The reported blocks, most recent first (RFC 2018 section 4). */
-static void report_sack(struct cftcp_sock *cs, u32 start, u32 end)
-{
-	struct cftcp_sack old[CFTCP_MAX_SACKS];
-	int n = cs->sack_count, kept = 1;
-
-	memcpy(old, cs->sacks, sizeof(old));
-	for (int i = 0; i < n; i++) {
-		if (cftcp_before(end, old[i].start) ||
-		    cftcp_after(start, old[i].end))
-			continue;
-		if (cftcp_before(old[i].start, start))
-			start = old[i].start;
-		if (cftcp_after(old[i].end, end))
-			end = old[i].end;
-	}
-	cs->sacks[0] = (struct cftcp_sack){ start, end };
-	for (int i = 0; i < n && kept < CFTCP_MAX_SACKS; i++)
-		if (cftcp_before(end, old[i].start) ||
-		    cftcp_after(start, old[i].end))
-			cs->sacks[kept++] = old[i];
-	cs->sack_count = kept;
-}
-
-/* RCV.NXT has moved: blocks below it are history. */
-static void trim_sacks(struct cftcp_sock *cs)
-{
-	int kept = 0;
-
-	for (int i = 0; i < cs->sack_count; i++)
-		if (cftcp_after(cs->sacks[i].start, cs->rcv_nxt))
-			cs->sacks[kept++] = cs->sacks[i];
-	cs->sack_count = kept;
-}
-
 /* Where in the tree @seq belongs, and what stands before it. */
 static struct rb_node **ofo_place(struct cftcp_sock *cs, u32 seq,
 				  struct rb_node **parent,
@@ -218,12 +185,28 @@ static struct rb_node **ofo_place(struct cftcp_sock *cs, u32 seq,
 	return link;
 }
 
+/* What of a segment from @seq to @end is held already? */
+static void report_twice(struct cftcp_sock *cs, const struct sk_buff *held,
+			 u32 seq, u32 end)
+{
+	const struct cftcp_cb *cb;
+
+	if (!held)
+		return;
+	cb = cftcp_cb(held);
+	if (cftcp_before(seq, cb->end_seq) && cftcp_before(cb->seq, end))
+		cftcp_sack_twice(cs, cftcp_after(cb->seq, seq) ? cb->seq : seq,
+				 cftcp_before(cb->end_seq, end) ?
+				 cb->end_seq : end);
+}
+
 /* Free what the segment at @skb covers. */
 static void ofo_drop_covered(struct cftcp_sock *cs, struct sk_buff *skb)
 {
 	u32 end = cftcp_cb(skb)->end_seq;
-	struct sk_buff *next;
+	struct sk_buff *next = skb_rb_next(skb);
 
+	report_twice(cs, next, cftcp_cb(skb)->seq, end);
 	while ((next = skb_rb_next(skb)) &&
 	       !cftcp_after(cftcp_cb(next)->end_seq, end)) {
 		rb_erase(&next->rbnode, &cs->ofo);
@@ -245,8 +228,9 @@ static void hold(struct sock *sk, struct sk_buff *skb)
 		return;
 	}
 	cftcp_count(cftcp_sock_net(sk), OutOfOrder);
-	report_sack(cs, cb->seq, cb->end_seq);
+	cftcp_sack_held(cs, cb->seq, cb->end_seq);
 	link = ofo_place(cs, cb->seq, &parent, &before);
+	report_twice(cs, before, cb->seq, cb->end_seq);
 	if (before && !cftcp_before(cftcp_cb(before)->end_seq, cb->end_seq)) {
 		consume_skb(skb);
 		return;
@@ -285,7 +269,7 @@ static bool release_held(struct sock *sk)
 		else
 			consume_skb(skb);
 	}
-	trim_sacks(cs);
+	cftcp_sack_trim(cs);
 	return fin;
 }
 
@@ -308,11 +292,11 @@ static bool acceptable(const struct cftcp_sock *cs, u32 seq, u32 len)
 	return seq + len - 1 - cs->rcv_nxt < wnd;
 }
 
-/* RFC 7323 section 5.5: after 24 days the peer's clock may seem to run back. */
-static bool ts_recent_outdated(const struct cftcp_sock *cs)
+static bool timestamp_is_old(const struct cftcp_sock *cs,
+			     const struct cftcp_segment *seg)
 {
-	return cs->last_rcv_at - cs->ts_recent_at >
-	       24 * (u64)CFTCP_DAY_MS * NSEC_PER_MSEC;
+	return cftcp_paws_old(seg->opt.tsval, cs->ts_recent,
+			      cs->last_rcv_at - cs->ts_recent_at);
 }
 
 /* Timestamps were negotiated: RFC 7323 sections 3.2 and 5.3. */
@@ -326,7 +310,7 @@ static bool check_timestamps(struct sock *sk, const struct cftcp_segment *seg)
 		drop(sk, Paws);
 		return false;
 	}
-	if (!cftcp_paws_reject(seg, cs->ts_recent) || ts_recent_outdated(cs))
+	if (!timestamp_is_old(cs, seg))
 		return true;
 	drop(sk, Paws);
 	if (seg->end_seq != seg->seq)
@@ -340,9 +324,7 @@ static void note_timestamp(struct sock *sk, const struct cftcp_segment *seg)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
-	if (!cs->ts_ok || !seg->opt.has_ts ||
-	    (cftcp_before(seg->opt.tsval, cs->ts_recent) &&
-	     !ts_recent_outdated(cs)) ||
+	if (!cs->ts_ok || !seg->opt.has_ts || timestamp_is_old(cs, seg) ||
 	    cftcp_after(seg->seq, cs->last_ack_sent))
 		return;
 	cs->ts_recent = seg->opt.tsval;
@@ -394,6 +376,8 @@ static void out_of_window(struct sock *sk, const struct cftcp_segment *seg)
 		cftcp_send_ack(sk);
 		return;
 	}
+	if (length && !cftcp_after(seg->end_seq, cs->rcv_nxt))
+		cftcp_sack_twice(cs, seg->seq, seg->end_seq);
 	if (seg->flags & CFTCP_FLAG_FIN && cs->fin_received &&
 	    seg->end_seq == cs->rcv_nxt) {
 		duplicate_fin(sk, seg);
@@ -715,6 +699,10 @@ static bool process_text(struct sock *sk, struct cftcp_segment *seg)
 		return true;
 	}
 	/* SEG.SEQ <= RCV.NXT, and something of it is new. */
+	if (seg->seq != cs->rcv_nxt) {
+		cftcp_sack_twice(cs, seg->seq, cs->rcv_nxt);
+		cs->ack_now = 1;
+	}
 	if (seg->len && cftcp_after(seg->seq + seg->len, cs->rcv_nxt)) {
 		cftcp_event(sk, CFTCP_EV_TEXT, seg->skb);
 		take_text(sk, seg);
@@ -867,8 +855,8 @@ static void arrives_otherwise(struct sock *sk, struct cftcp_segment *seg)
 	wake_reader(sk, rcv_nxt);
 	if (sk->sk_state == TCP_CLOSE)
 		return;
-	/* Text bears no SACK, and is no duplicate ACK: that goes first. */
-	if (cs->ack_now && cs->sack_count)
+	/* Text may have no room for SACK, and is no duplicate ACK. */
+	if (cs->ack_now && cftcp_sack_due(cs))
 		cftcp_send_ack(sk);
 	cftcp_push_pending(sk);
 	if (cs->ack_now)

@@ -6,6 +6,7 @@
 #include "compat.h"
 #include "fsm.h"
 #include "output.h"
+#include "sack.h"
 #include "trace.h"
 #include "urgent.h"
 
@@ -106,15 +107,13 @@ unsigned int cftcp_write_options(u8 *ptr, const struct cftcp_syn_options *syn,
 	return ptr - start;
 }
 
-static u8 *put_sacks(u8 *ptr, const struct cftcp_sock *cs, int count)
+/* Octets of options that still fit; in text they must not make it too long. */
+static int option_room(const struct cftcp_sock *cs, const struct sk_buff *skb,
+		       unsigned int len)
 {
-	put_unaligned_be32(TCPOPT_NOP << 24 | TCPOPT_NOP << 16 |
-			   TCPOPT_SACK << 8 | (2 + count * 8), ptr);
-	for (int i = 0; i < count; i++) {
-		put_unaligned_be32(cs->sacks[i].start, ptr + 4 + i * 8);
-		put_unaligned_be32(cs->sacks[i].end, ptr + 8 + i * 8);
-	}
-	return ptr + 4 + count * 8;
+	int room = MAX_TCP_OPTION_SPACE - len;
+
+	return skb->len ? min_t(int, room, cs->mss - (int)skb->len) : room;
 }
 
 static unsigned int write_all_options(u8 *ptr, struct sock *sk,
@@ -123,7 +122,6 @@ static unsigned int write_all_options(u8 *ptr, struct sock *sk,
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct cftcp_syn_options syn;
 	unsigned int len;
-	int sacks;
 
 	if (flags & CFTCP_FLAG_SYN)
 		cftcp_choose_syn_options(sk, &syn);
@@ -131,12 +129,10 @@ static unsigned int write_all_options(u8 *ptr, struct sock *sk,
 				  cs->ts_ok,
 				  cftcp_clock_ms() + cs->ts_offset,
 				  flags & CFTCP_FLAG_ACK ? cs->ts_recent : 0);
-	/* Every ACK while there is a hole; text leaves them no room. */
-	sacks = min_t(int, cs->sack_count,
-		      (MAX_TCP_OPTION_SPACE - len - 4) / 8);
-	if (sacks > 0 && cs->sack_ok && !skb->len && (flags & CFTCP_FLAG_ACK) &&
+	if (cs->sack_ok && (flags & CFTCP_FLAG_ACK) &&
 	    !(flags & (CFTCP_FLAG_SYN | CFTCP_FLAG_RST)))
-		len = put_sacks(ptr + len, cs, sacks) - ptr;
+		len += cftcp_sack_write(cs, ptr + len,
+					option_room(cs, skb, len));
 	return len;
 }
 

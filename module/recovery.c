@@ -30,7 +30,7 @@ void cftcp_recovery_reset(struct cftcp_sock *cs)
 	INIT_LIST_HEAD(&cs->sent);
 	INIT_LIST_HEAD(&cs->lost);
 	cs->recovering = 0;
-	cs->timed_out = 0;
+	cs->timeouts = 0;
 	cs->reordered = 0;
 	cs->dsack_seen = 0;
 	cs->probing = 0;
@@ -334,10 +334,10 @@ static void repair(struct sock *sk)
 	while ((cb = list_first_entry_or_null(&cs->lost, struct cftcp_cb,
 					      node))) {
 		/* After a timeout nothing but the head, until it is answered. */
-		if (cs->timed_out)
+		if (cs->timeouts)
 			cb = cftcp_cb(cftcp_rtx_head(cs));
 		if (!(cb->sacked & CFTCP_SEG_LOST) ||
-		    cftcp_retransmit(sk, cftcp_cb_skb(cb), cs->timed_out))
+		    cftcp_retransmit(sk, cftcp_cb_skb(cb), cs->timeouts))
 			return;
 		cftcp_count(cftcp_sock_net(sk), FastRetransmit);
 	}
@@ -454,7 +454,7 @@ static void judge_timeout(struct sock *sk, const struct delivery *d)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct cftcp_cb *cb;
 
-	cs->timed_out = 0;
+	cs->timeouts = 0;
 	if (d->dsack || !echoes_before(cs, d->seg, cs->timeout_tsval))
 		return;
 	cftcp_count(cftcp_sock_net(sk), RtoSpurious);
@@ -517,9 +517,9 @@ void cftcp_recovery_rto(struct sock *sk)
 
 	if (!head)
 		return;
-	if (!cs->timed_out)
+	if (!cs->timeouts)
 		cs->timeout_tsval = cftcp_clock_ms() + cs->ts_offset;
-	cs->timed_out = 1;
+	cs->timeouts += cs->timeouts < U8_MAX;
 	cs->probing = 0;
 	cs->recovering = 1;
 	cs->recovery_point = cs->snd_nxt;
@@ -563,7 +563,7 @@ bool cftcp_recovery_acked(struct sock *sk, const struct cftcp_segment *seg)
 	recovered = end_recovery(cs);
 	adapt_reorder_window(cs, &d, recovered);
 	check_probe(sk, &d, advanced);
-	if (advanced && cs->timed_out)
+	if (advanced && cs->timeouts)
 		judge_timeout(sk, &d);
 	count_dup_acks(sk, seg, advanced);
 	if (advanced) {

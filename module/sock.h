@@ -25,6 +25,8 @@
 #define CFTCP_DELACK_MS		40
 /* tcp(7): TCP_CORK holds a partial segment no longer than this. */
 #define CFTCP_CORK_MS		200
+/* R1 of RFC 9293 3.8.3: retransmissions (SHLD-10). */
+#define CFTCP_R1		3
 /* TLP.max_ack_delay of RFC 8985: the longest that a peer delays its ACK. */
 #define CFTCP_PEER_DELACK_MS	200
 /* SACK blocks that fit beside nothing else; three beside timestamps. */
@@ -170,7 +172,6 @@ struct cftcp_listen {
  * @nodelay: no Nagle
  * @cork: hold back segments that are not full
  * @recovering: there was a loss; until @recovery_point is acknowledged
- * @timed_out: the RTO fired, and nothing was acknowledged since
  * @reordered: segments of ours were seen to arrive out of order
  * @dsack_seen: a D-SACK came; no other counts until @dsack_round
  * @probing: a loss probe is out (TLP.end_seq is set)
@@ -190,12 +191,14 @@ struct cftcp_listen {
  * @syn_rexmits: how often SYN or SYN,ACK was sent again
  * @backoff: consecutive retransmission or persist timeouts
  * @dup_acks: duplicate ACKs in a row
+ * @timeouts: how often the RTO fired since anything was acknowledged
  *
  * @rtx: segments sent and not acknowledged, by seq; sk_write_queue holds what
  *	was never sent
  * @ofo: segments received out of order, by seq
  * @sacks: blocks to report, most recent first
  * @sack_count: how many
+ * @twice: what came again and is to be reported once; empty if nothing
  * @sent: segments in @rtx that may be on their way, by the time they left
  * @lost: segments in @rtx marked CFTCP_SEG_LOST, those first that left first
  * @highest_sacked: number after the highest octet known to have arrived
@@ -282,7 +285,6 @@ struct cftcp_sock {
 	    nodelay:1,
 	    cork:1,
 	    recovering:1,
-	    timed_out:1,
 	    reordered:1,
 	    dsack_seen:1,
 	    probing:1,
@@ -302,11 +304,13 @@ struct cftcp_sock {
 	u8 syn_rexmits;
 	u8 backoff;
 	u8 dup_acks;
+	u8 timeouts;
 
 	struct rb_root rtx;
 	struct rb_root ofo;
 	struct cftcp_sack sacks[CFTCP_MAX_SACKS];
 	u8 sack_count;
+	struct cftcp_sack twice;
 	struct list_head sent;
 	struct list_head lost;
 	u32 highest_sacked;

@@ -387,6 +387,15 @@ static bool syn_retries_left(struct sock *sk)
 	return cs->syn_rexmits < most;
 }
 
+/* RFC 9293 3.8.3 (a): look for another way, and tell who asks. */
+static void reached_r1(struct sock *sk)
+{
+	dst_negative_advice(sk);
+	sk_dst_reset(sk);
+	if (!opening(sk) && !READ_ONCE(sk->sk_err_soft))
+		WRITE_ONCE(sk->sk_err_soft, ETIMEDOUT);
+}
+
 static void rto_fired(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -400,6 +409,8 @@ static void rto_fired(struct sock *sk)
 	if (cs->backoff < 32)
 		cs->backoff++;
 	restart_rto(sk);
+	if ((opening(sk) ? cs->syn_rexmits : cs->timeouts) >= CFTCP_R1)
+		reached_r1(sk);
 	if (opening(sk)) {
 		cs->syn_rexmits++;
 		cftcp_send_syn(sk);

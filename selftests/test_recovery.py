@@ -5,6 +5,7 @@
 The other end is made by hand and answers after a round trip of RTT, so that
 in virtual time each retransmission has its exact moment.
 """
+import errno
 import socket
 import struct
 import time
@@ -27,17 +28,24 @@ def connection(**options):
     peer = t.Peer(net, **{"sack": True, "mss": MSS, **options})
     peer.dut_port = listener.getsockname()[1]
     peer.send("S")
-    peer.expect("SA")
+    peer.peer_win = peer.expect("SA").win
     time.sleep(RTT)
     peer.send("A")
     ours = listener.accept()[0]
-    t.cleanup(ours.close)
+    t.cleanup(reset, ours)
     listener.close()
     peer.mss_now = MSS - 12 * peer.ts
     for _ in range(25):
         ours.send(b"x")
         answer(peer, 1)
     return ours, peer
+
+
+def reset(ours):
+    if ours.fileno() < 0:
+        return
+    t.linger(ours, 1, 0)
+    ours.close()
 
 
 def answer(peer, segments):
@@ -197,10 +205,6 @@ def reorder(ours, peer):
 # --- loss probes --------------------------------------------------------------
 
 
-def connection_with_timestamps():
-    return connection(ts=True)
-
-
 @t.test("R8985-5", "R8985-6", "R8985-7", "R8985-8")
 def tail_is_probed():
     """The last of three is lost: a probe after two round trips, and one only;
@@ -357,6 +361,253 @@ def late_acks_are_no_loss():
         peer.send("A", ack=edges[number][1])
     peer.send("A", ack=end(fresh))
     quiet(peer, 2000)
+
+
+# --- SACK and D-SACK that we send ---------------------------------------------
+
+
+def blocks(peer, seg):
+    """SACK blocks of a segment, relative."""
+    return [
+        tuple(t.distance(edge, peer.iss) for edge in pair)
+        for pair in seg.opts.get("sack", [])
+    ]
+
+
+@t.test("R2883-1", "R2018-4", cases={"plain": False, "stamped": True})
+def what_came_twice(ts):
+    """Told in the first block, once; what encloses it follows."""
+    ours, peer = connection(ts=ts)
+
+    def told(seq, size, *wanted, ack, flags="A"):
+        peer.send(flags, seq=seq, data=bytes(size))
+        seg = peer.expect("A", ack=ack, length=0)
+        t.equal(blocks(peer, seg), list(wanted), f"after {seq}+{size}")
+
+    peer.send("A", seq=1, data=bytes(100))
+    t.equal(blocks(peer, peer.expect("A", ack=101)), [], "new")
+    told(1, 100, (1, 101), ack=101)
+    told(40, 61, (40, 101), ack=101)
+    told(51, 100, (51, 101), ack=151)
+    told(201, 50, (201, 251), ack=151)
+    told(301, 50, (301, 351), (201, 251), ack=151)
+    told(301, 50, (301, 351), (301, 351), (201, 251), ack=151)
+    told(320, 50, (320, 351), (301, 370), (201, 251), ack=151)
+    told(191, 30, (201, 221), (191, 251), (301, 370), ack=151)
+    told(291, 20, (301, 311), (291, 370), (191, 251), ack=151)
+    told(401, 50, (401, 451), (291, 370), (191, 251), ack=151)
+    told(120, 31, (120, 151), (401, 451), (291, 370),
+         *([] if ts else [(191, 251)]), ack=151)  # fmt: skip
+    peer.send("RA", seq=151)
+
+
+@t.test("R2883-1", "C-4", "ESTABLISHED/E10")
+def fin_that_came_twice():
+    ours, peer = connection()
+    peer.send("A", seq=1, data=bytes(10))
+    peer.send("FA", seq=11)
+    peer.expect("A", ack=12)
+    for number in range(3):
+        peer.send("FA", seq=11)
+        t.equal(blocks(peer, peer.expect("A", ack=12)), [(11, 12)], "FIN")
+    peer.send("FA", seq=1, data=bytes(10))
+    t.equal(blocks(peer, peer.expect("A", ack=12)), [(1, 12)], "text and FIN")
+    t.equal(t.read_all(ours), bytes(10), "text")
+
+
+@t.test("R2883-1", "R2018-2")
+def nothing_is_told_without_sack():
+    ours, peer = connection(sack=False)
+    peer.send("A", seq=1, data=bytes(10))
+    peer.expect("A", ack=11)
+    for seq, size in (1, 10), (21, 10), (21, 10):
+        peer.send("A", seq=seq, data=bytes(size))
+        t.equal(peer.expect("A", ack=11).opts.get("sack"), None, "SACK")
+
+
+@t.test("R2018-3", "R2018-5", "MUST-16", cases={"plain": False, "stamped": True})
+def blocks_beside_text(ts):
+    """As many as there is room for; a full segment has none."""
+    ours, peer = connection(ts=ts)
+    ours.setsockopt(t.SOL_TCP, socket.TCP_NODELAY, 1)
+    for seq in 101, 301, 501:
+        peer.send("A", seq=seq, data=bytes(50))
+        peer.expect("A", ack=1)
+    for size in 1, peer.mss_now - 12, peer.mss_now - 11, peer.mss_now:
+        ours.send(bytes(size))
+        seg = peer.expect(length=size)
+        room = (peer.mss_now - size - 4) // 8
+        t.equal(len(blocks(peer, seg)), min(3, max(room, 0)), f"beside {size}")
+        t.check((seg.tcp[12] >> 4) * 4 + seg.len <= 20 + MSS, "too long")
+        peer.send("A", seq=1)
+
+
+@t.test("R2018-8", "R2018-6", "R2525-5", "R2018-4")
+def what_was_sacked_is_kept():
+    """Up to the edge of the window: filling the hole acknowledges it all."""
+    ours, peer = connection()
+    rcv_wnd = peer.peer_win
+    whole = t.pattern(rcv_wnd, 5)
+    for at in range(MSS, rcv_wnd - MSS, MSS):
+        peer.send("A", seq=1 + at, data=whole[at : at + MSS])
+        told = blocks(peer, peer.expect("A", ack=1))
+        t.equal(told, [(1 + MSS, 1 + at + MSS)], "SACK")
+    peer.send("A", seq=1, data=whole[:MSS])
+    size = at + MSS
+    t.equal(peer.expect("A").rel_ack, 1 + size, "acknowledged")
+    t.equal(t.read_exactly(ours, size), whole[:size], "data")
+
+
+# --- time stamps --------------------------------------------------------------
+
+
+@t.test("R7323-11", "R6298-3b", "R8961-2a-d", "R6298-2.2/2.3",
+        cases={"plain": False, "stamped": True})  # fmt: skip
+def each_round_trip_counts(ts):
+    """Once a round trip, by ACKs of something new and by no others."""
+    ours, peer = connection(ts=ts)
+    srtt = info(ours, 68) / 1e6
+    t.near(srtt, RTT, slack=0.002, what="s of SRTT")
+    for _ in range(5):
+        ours.send(b"x")
+        peer.expect(length=1)
+        time.sleep(2 * RTT)
+        peer.send("A")
+        srtt += (2 * RTT - srtt) / 8
+        t.near(info(ours, 68) / 1e6, srtt, slack=0.002, what="s of SRTT")
+    time.sleep(1)
+    before = info(ours, 68)
+    for _ in range(3):
+        peer.send("A", win=30000)
+        peer.send("A")
+    peer.send("A", data=b"y")
+    peer.expect("A", ack=peer.nxt)
+    t.equal(info(ours, 68), before, "SRTT")
+
+
+@t.test("R7323-17", "R7323-10", "R6191-D")
+def clock_of_time_stamps():
+    """A tick a ms, from where nobody knows, and on in the next connection."""
+    seen = []
+    for _ in range(2):
+        ours, peer = connection(ts=True)
+        for _ in range(2):
+            ours.send(b"x")
+            seen.append(peer.expect(length=1))
+            peer.send("A")
+            time.sleep(1)
+    for first, second in zip(seen, seen[1:]):
+        ticks = second.opts["ts"][0] - first.opts["ts"][0] & 0xFFFFFFFF
+        t.near(ticks, after(second, first) * 1000, slack=2, what="ticks")
+    offset = t.distance(second.opts["ts"][0], time.monotonic_ns() // 10**6)
+    t.check(abs(offset) > 10000, f"offset {offset}")
+
+
+@t.test("R7323-8")
+def reset_is_stamped():
+    ours, peer = connection(ts=True)
+    reset(ours)
+    seg = peer.expect("RA")
+    t.equal(seg.opts.get("ts", (0, 0))[1], peer.ts_now, "TSecr")
+
+
+@t.test("R7323-5", "SHLD-15", "SHLD-16", "MUST-34")
+def edge_moved_by_rounding():
+    """A scaled window may lose less than a unit: all goes on."""
+    ours, peer = connection(ws=7, win=100)  # 12800 octets
+    ours.setsockopt(t.SOL_TCP, socket.TCP_NODELAY, 1)
+    at = peer.rcv
+    ours.send(bytes(12800))
+    while peer.rcv < at + 12800:
+        t.check(peer.expect(timeout=1).len, "text")
+    time.sleep(RTT)
+    peer.send("A", ack=at + 1000, win=92)  # the edge is 24 octets back
+    quiet(peer, 50)
+    peer.send("A", ack=at + 12800, win=100)
+    ours.send(b"on")
+    t.equal(peer.expect(seq=at + 12800).data, b"on", "text")
+    peer.send("A")
+    t.equal(t.net().a.state(peer.dut_port, peer.port), "ESTABLISHED")
+
+
+# --- the retransmission timer -------------------------------------------------
+
+
+@t.test("R6298-5.3", "R6298-5.1", "R6298-5.2")
+def timer_restarts_with_progress():
+    ours, peer = connection(sack=False)
+    _, edges = flight(ours, peer, 4)
+    for number in 0, 1, 2:
+        time.sleep(rto(ours) * 0.8)
+        told = now()
+        peer.send("A", ack=edges[number][1])
+    again = peer.expect(seq=edges[3][0], timeout=5)
+    t.near(after(again, told), rto(ours) / 2, slack=0.005, what="s")
+    peer.send("A", ack=edges[3][1])
+    quiet(peer, 5000)
+
+
+@t.test("R6298-5.7", "R8961-1", "R6298-2.1")
+def three_seconds_after_a_lost_syn():
+    net = t.net()
+    ours = net.a.sock()
+    ours.setblocking(False)
+    peer = t.Peer(net)
+    ours.connect_ex((peer.address, peer.port))
+    lost = peer.expect("S")
+    syn = peer.expect("S", timeout=5)
+    t.near(after(syn, lost), 1, slack=0.01, what="s")
+    peer.dut_port, peer.rcv = syn.sport, 1
+    peer.send("SA")
+    peer.expect("A", seq=1, ack=1)
+    ours.send(b"x")
+    sent = peer.expect(seq=1, length=1)
+    again = peer.expect(seq=1, length=1, timeout=10)
+    t.near(after(again, sent), 3, slack=0.01, what="s")
+    peer.send("A", ack=2)
+
+
+@t.test("SHLD-16", "SHLD-15", "R6298-5.4-5.6")
+def repair_within_a_shrunk_window():
+    """What lies inside is sent again, what lies outside is not."""
+    ours, peer = connection()
+    _, edges = flight(ours, peer, 6)
+    time.sleep(RTT)
+    sack(peer, edges[5], ack=edges[0][0])
+    for _ in range(5):
+        peer.expect(length=MSS)
+    peer.send("A", ack=edges[0][0], win=2 * MSS)
+    again = peer.expect(seq=edges[0][0], timeout=5)
+    peer.send("A", ack=edges[0][1], win=2 * MSS)
+    for number in 1, 2:
+        peer.expect(seq=edges[number][0], length=MSS, timeout=1)
+    quiet(peer, 100)
+    peer.send("A", ack=edges[5][1], win=65535)
+    quiet(peer, 2000)
+
+
+@t.test("MUST-20", "SHLD-9", "SHLD-10", "R1122-20h", "R1122-35")
+def r1_is_three_retransmissions():
+    """Then the route is looked up anew, and SO_ERROR tells who asks."""
+    ours, peer = connection(sack=False)
+    name = "fib6" if t.FAMILY == 6 else "fib"
+    trace = t.Trace(f"{name}/{name}_table_lookup")
+
+    def lookups():
+        with open(trace.path + "/trace") as file:
+            return file.read().count(f" {peer.address}/{peer.port} ")
+
+    ours.send(b"x")
+    peer.expect(length=1)
+    for number in range(1, 6):
+        peer.expect(length=1, timeout=20)
+        error = ours.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        t.equal(lookups() > 0, number > 3, f"look-up at {number}")
+        t.equal(error, errno.ETIMEDOUT if number > 3 else 0, f"at {number}")
+    peer.send("A")
+    t.equal(ours.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0, "then")
+    ours.send(b"y")
+    answer(peer, 1)
 
 
 if __name__ == "__main__":
