@@ -257,9 +257,12 @@ void cftcp_timer_window_shut(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
-	if (!cs->timer.at[CFTCP_TIMER_PERSIST])
+	if (!cs->timer.at[CFTCP_TIMER_PERSIST]) {
+		/* What was left of retransmissions has no part in this. */
+		cs->backoff = 0;
 		start(sk, CFTCP_TIMER_PERSIST,
 		      ktime_get_ns() + cftcp_rto_ns(sk));
+	}
 	/* Without a limit of the user's it begins with a probe unanswered. */
 	if (!cs->timer.at[CFTCP_TIMER_USER] &&
 	    (cs->user_timeout_set || sock_flag(sk, SOCK_DEAD)))
@@ -433,11 +436,13 @@ static void persist_fired(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
-	if (cftcp_push_override(sk) || skb_queue_empty(&sk->sk_write_queue))
+	if (skb_queue_empty(&sk->sk_write_queue))
 		return;
 	if (cs->backoff < 32)
 		cs->backoff++;
 	start(sk, CFTCP_TIMER_PERSIST, ktime_get_ns() + cftcp_rto_ns(sk));
+	if (cftcp_push_override(sk))
+		return;
 	if (!cs->timer.at[CFTCP_TIMER_USER])
 		start_user_timeout(sk, ktime_get_ns());
 	if ((1 << sk->sk_state) & ~(TCPF_FIN_WAIT2 | TCPF_CLOSE))
