@@ -483,6 +483,7 @@ static bool check_syn(struct sock *sk, struct cftcp_segment *seg)
 static void update_window(struct cftcp_sock *cs,
 			  const struct cftcp_segment *seg)
 {
+	cs->wnd_same = (u32)seg->wnd << cs->snd_wscale == cs->snd_wnd;
 	if (!cftcp_before(seg->ack, cs->snd_una) &&
 	    (cftcp_before(cs->snd_wl1, seg->seq) ||
 	     (cs->snd_wl1 == seg->seq &&
@@ -507,13 +508,13 @@ static void process_ack(struct sock *sk, const struct cftcp_segment *seg)
 	bool fin_acked_before = cftcp_fin_acked(cs);
 	u32 una = cs->snd_una;
 
+	/* First: what is sent again must fit in. */
+	update_window(cs, seg);
 	if (cftcp_recovery_acked(sk, seg)) {
 		cftcp_pmtu_acked(sk, cs->snd_una - una);
 		WRITE_ONCE(sk->sk_err_soft, 0);
-		wake_writer(sk);
 	}
 	cftcp_urgent_acked(cs);
-	update_window(cs, seg);
 	cftcp_timer_heard(sk);
 	if (cftcp_fin_acked(cs) && !fin_acked_before)
 		cftcp_event(sk, CFTCP_EV_FIN_ACKED, seg->skb);
@@ -632,7 +633,7 @@ static void owe_ack(struct sock *sk, u32 len)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
 	cs->rcv_mss = max_t(u16, cs->rcv_mss, min_t(u32, len, cs->mss));
-	if (cs->rcv_nxt - cs->rcv_wup >= 2 * cs->rcv_mss)
+	if (cs->rcv_nxt - cs->rcv_wup >= 2 * cs->rcv_mss || cs->quickack)
 		cs->ack_now = 1;
 	else
 		cftcp_timer_ack_owed(sk);
@@ -650,6 +651,8 @@ static void take_text(struct sock *sk, struct cftcp_segment *seg)
 	struct cftcp_cb *cb = cftcp_cb(skb);
 	u32 mss = one_segment(skb);
 
+	cftcp_sk(sk)->data_segs_in += cftcp_segs(skb);
+	cftcp_sk(sk)->last_data_rcv_at = cftcp_sk(sk)->last_rcv_at;
 	/* What is held for later must not keep out what comes first. */
 	if (!room_for(sk, skb, 2 * READ_ONCE(sk->sk_rcvbuf)))
 		cftcp_purge_ofo(sk);
@@ -861,6 +864,7 @@ static void arrives_otherwise(struct sock *sk, struct cftcp_segment *seg)
 	cftcp_push_pending(sk);
 	if (cs->ack_now)
 		cftcp_send_ack(sk);
+	wake_writer(sk);
 }
 
 /*

@@ -231,6 +231,8 @@ static void offer_window(struct cftcp_request *req)
 
 	req->rcv_wscale = req->wscale_ok ? cftcp_choose_wscale(most) : 0;
 	req->rcv_wnd = min_t(u32, READ_ONCE(lsk->sk_rcvbuf) / 2, 65535);
+	if (cftcp_sk(lsk)->window_clamp)
+		req->rcv_wnd = min(req->rcv_wnd, cftcp_sk(lsk)->window_clamp);
 }
 
 /* What a SYN says and what we answer to it. */
@@ -577,6 +579,10 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 	cs->syn_retries = lcs->syn_retries;
 	cs->user_timeout_ms = lcs->user_timeout_ms;
 	cs->user_timeout_set = lcs->user_timeout_set;
+	cs->quickack = lcs->quickack;
+	cs->recvmsg_inq = lcs->recvmsg_inq;
+	cs->window_clamp = lcs->window_clamp;
+	cs->notsent_lowat = lcs->notsent_lowat;
 	cs->keepalive_time_ms = lcs->keepalive_time_ms;
 	cs->keepalive_intvl_ms = lcs->keepalive_intvl_ms;
 	cs->keepalive_probes = lcs->keepalive_probes;

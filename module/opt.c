@@ -13,6 +13,10 @@
 #define LEAST_USER_MSS	88
 #define MAX_LINGER2_S	120
 #define MAX_MSL_MS	600000
+/* What TCP_CONGESTION answers, and all that it takes. */
+#define CONGESTION	"none"
+/* tcp(7): less than this is never clamped to. */
+#define MIN_WINDOW_CLAMP	(SOCK_MIN_RCVBUF / 2)
 #define MAX_KEEPALIVE_S	(CFTCP_MAX_KEEP_MS / 1000)
 #define MAX_KEEPALIVES	127
 #define MAX_SYNCNT	127
@@ -101,6 +105,51 @@ static int set_syncnt(struct cftcp_sock *cs, int count)
 	return 0;
 }
 
+static int set_window_clamp(struct sock *sk, int octets)
+{
+	if (!octets && sk->sk_state != TCP_CLOSE)
+		return -EINVAL;
+	cftcp_sk(sk)->window_clamp =
+		octets ? max_t(u32, octets, MIN_WINDOW_CLAMP) : 0;
+	return 0;
+}
+
+/* An ACK that is owed leaves now; an even value says: only that one. */
+static int set_quickack(struct sock *sk, int val)
+{
+	cftcp_sk(sk)->quickack = val & 1;
+	if (val && cftcp_timer_running(sk, CFTCP_TIMER_DELACK))
+		cftcp_send_ack(sk);
+	return 0;
+}
+
+static int set_notsent_lowat(struct sock *sk, u32 octets)
+{
+	WRITE_ONCE(cftcp_sk(sk)->notsent_lowat, octets);
+	sk->sk_write_space(sk);
+	return 0;
+}
+
+static int set_inq(struct cftcp_sock *cs, int val)
+{
+	if (val < 0 || val > 1)
+		return -EINVAL;
+	cs->recvmsg_inq = val;
+	return 0;
+}
+
+static int set_congestion(sockptr_t optval, unsigned int optlen)
+{
+	char name[TCP_CA_NAME_MAX] = { };
+
+	if (!optlen)
+		return -EINVAL;
+	if (copy_from_sockptr(name, optval,
+			      min_t(unsigned int, optlen, sizeof(name) - 1)))
+		return -EFAULT;
+	return strcmp(name, CONGESTION) ? -ENOENT : 0;
+}
+
 static int set_tcp(struct sock *sk, int optname, int val)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -130,6 +179,16 @@ static int set_tcp(struct sock *sk, int optname, int val)
 	case TCP_KEEPINTVL:
 	case TCP_KEEPCNT:
 		return set_keepalive(sk, optname, val);
+	case TCP_WINDOW_CLAMP:
+		return set_window_clamp(sk, val);
+	case TCP_QUICKACK:
+		return set_quickack(sk, val);
+	case TCP_NOTSENT_LOWAT:
+		return set_notsent_lowat(sk, val);
+	case TCP_INQ:
+		return set_inq(cs, val);
+	case TCP_TIMESTAMP:
+		return -EPERM;
 	}
 	return -ENOPROTOOPT;
 }
@@ -154,6 +213,11 @@ int cftcp_setsockopt(struct sock *sk, int level, int optname,
 	if (level != SOL_TCP && level != SOL_CFTCP)
 		return cftcp_family(sk)->setsockopt(sk, level, optname, optval,
 						    optlen);
+	if (level == SOL_TCP && optname == TCP_CONGESTION)
+		return set_congestion(optval, optlen);
+	/* Its value is a name, which may be shorter than a number. */
+	if (level == SOL_TCP && optname == TCP_ULP)
+		return -ENOPROTOOPT;
 	if (optlen < sizeof(int))
 		return -EINVAL;
 	if (copy_from_sockptr(&val, optval, sizeof(val)))
@@ -165,24 +229,39 @@ int cftcp_setsockopt(struct sock *sk, int level, int optname,
 	return err;
 }
 
-static u32 octets_unsent(const struct cftcp_sock *cs)
-{
-	return cs->write_seq - cs->fin_queued - cs->snd_nxt +
-	       cftcp_fin_sent(cs);
-}
-
 static u32 ms_since(u64 ns)
 {
 	return ns ? div_u64(ktime_get_ns() - ns, NSEC_PER_MSEC) : 0;
+}
+
+/* A listener's queue stands where others have what is in flight. */
+static void fill_listen_info(const struct cftcp_sock *cs, struct tcp_info *info)
+{
+	info->tcpi_state = TCP_LISTEN;
+	info->tcpi_unacked = READ_ONCE(cs->listen.accepts);
+	info->tcpi_sacked = READ_ONCE(cs->listen.backlog);
+}
+
+static u8 loss_state(const struct cftcp_sock *cs)
+{
+	if (cs->recovering)
+		return cs->backoff ? TCP_CA_Loss : TCP_CA_Recovery;
+	return cs->sacked_segs || cs->dup_acks ? TCP_CA_Disorder : TCP_CA_Open;
 }
 
 /* What has a meaning without a congestion window; the rest stays 0. */
 void cftcp_fill_info(struct sock *sk, struct tcp_info *info)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
+	const struct dst_entry *dst = __sk_dst_get(sk);
 
 	memset(info, 0, sizeof(*info));
+	if (sk->sk_state == TCP_LISTEN) {
+		fill_listen_info(cs, info);
+		return;
+	}
 	info->tcpi_state = sk->sk_state;
+	info->tcpi_ca_state = loss_state(cs);
 	info->tcpi_retransmits = cs->backoff;
 	info->tcpi_probes = cftcp_timer_running(sk, CFTCP_TIMER_PERSIST) ?
 			    cs->backoff : cs->keepalives_sent;
@@ -202,8 +281,11 @@ void cftcp_fill_info(struct sock *sk, struct tcp_info *info)
 	info->tcpi_rcv_mss = cs->rcv_mss;
 	info->tcpi_sacked = cs->sacked_segs;
 	info->tcpi_lost = cs->lost_segs;
-	info->tcpi_last_data_recv = ms_since(cs->last_rcv_at);
-	info->tcpi_last_ack_recv = ms_since(cs->last_rcv_at);
+	info->tcpi_unacked = DIV_ROUND_UP(cs->snd_nxt - cs->snd_una, cs->mss);
+	info->tcpi_pmtu = dst ? dst_mtu(dst) : 0;
+	info->tcpi_last_data_sent = ms_since(cs->last_data_sent_at);
+	info->tcpi_last_data_recv = ms_since(cs->last_data_rcv_at);
+	info->tcpi_last_ack_recv = ms_since(cs->heard_at);
 	info->tcpi_rtt = cs->srtt_us;
 	info->tcpi_rttvar = cs->rttvar_us;
 	info->tcpi_min_rtt = cs->min_rtt_us;
@@ -211,9 +293,13 @@ void cftcp_fill_info(struct sock *sk, struct tcp_info *info)
 	info->tcpi_total_retrans = cs->retrans;
 	info->tcpi_bytes_acked = cs->bytes_acked;
 	info->tcpi_bytes_received = cs->bytes_received;
+	info->tcpi_bytes_sent = cs->bytes_sent;
+	info->tcpi_bytes_retrans = cs->bytes_retrans;
+	info->tcpi_data_segs_out = cs->data_segs_out;
+	info->tcpi_data_segs_in = cs->data_segs_in;
 	info->tcpi_segs_out = cs->segs_out;
 	info->tcpi_segs_in = cs->segs_in;
-	info->tcpi_notsent_bytes = octets_unsent(cs);
+	info->tcpi_notsent_bytes = cftcp_notsent(cs);
 	info->tcpi_snd_wnd = cs->snd_wnd;
 	info->tcpi_rcv_space = cs->rcv_wnd;
 }
@@ -247,6 +333,15 @@ static int linger2_s(const struct sock *sk)
 	if (!ms)
 		ms = cftcp_sysctl(cftcp_sock_net(sk), fin_wait2_timeout_ms);
 	return ms / MSEC_PER_SEC;
+}
+
+/* Before a connection only what was set, as in Linux. */
+static u32 window_clamp(const struct sock *sk)
+{
+	const struct cftcp_sock *cs = cftcp_sk(sk);
+
+	return (1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN) ?
+	       cs->window_clamp : cftcp_max_window(cs);
 }
 
 static int get_tcp(const struct sock *sk, int optname, int *val)
@@ -287,6 +382,21 @@ static int get_tcp(const struct sock *sk, int optname, int *val)
 	case TCP_KEEPCNT:
 		*val = cftcp_keepalive_probes(sk);
 		return 0;
+	case TCP_WINDOW_CLAMP:
+		*val = window_clamp(sk);
+		return 0;
+	case TCP_QUICKACK:
+		*val = cs->quickack;
+		return 0;
+	case TCP_NOTSENT_LOWAT:
+		*val = cs->notsent_lowat;
+		return 0;
+	case TCP_INQ:
+		*val = cs->recvmsg_inq;
+		return 0;
+	case TCP_TIMESTAMP:
+		*val = cftcp_clock_ms() + cs->ts_offset;
+		return 0;
 	}
 	return -ENOPROTOOPT;
 }
@@ -294,6 +404,7 @@ static int get_tcp(const struct sock *sk, int optname, int *val)
 int cftcp_getsockopt(struct sock *sk, int level, int optname,
 		     char __user *optval, int __user *optlen)
 {
+	static const char congestion[TCP_CA_NAME_MAX] = CONGESTION;
 	int val, len, err = -ENOPROTOOPT;
 
 	if (level != SOL_TCP && level != SOL_CFTCP)
@@ -305,6 +416,9 @@ int cftcp_getsockopt(struct sock *sk, int level, int optname,
 		return -EINVAL;
 	if (level == SOL_TCP && optname == TCP_INFO)
 		return get_info(sk, optval, optlen, len);
+	if (level == SOL_TCP && optname == TCP_CONGESTION)
+		return copy_out(optval, optlen, congestion, sizeof(congestion),
+				len);
 	if (level == SOL_TCP)
 		err = get_tcp(sk, optname, &val);
 	if (level == SOL_CFTCP && optname == CFTCP_MSL) {

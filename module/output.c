@@ -26,7 +26,7 @@ u8 cftcp_choose_wscale(u32 space)
 }
 
 /* Half of the buffer: the rest is for what the kernel adds to the octets. */
-static u32 window_space(const struct cftcp_sock *cs)
+static u32 buffer_space(const struct cftcp_sock *cs)
 {
 	const struct sock *sk = &cs->inet.sk;
 	int space = READ_ONCE(sk->sk_rcvbuf) -
@@ -35,17 +35,29 @@ static u32 window_space(const struct cftcp_sock *cs)
 	return space > 0 ? space / 2 : 0;
 }
 
+static u32 clamped(const struct cftcp_sock *cs, u32 window)
+{
+	return cs->window_clamp ? min(window, cs->window_clamp) : window;
+}
+
+u32 cftcp_max_window(const struct cftcp_sock *cs)
+{
+	return clamped(cs, min_t(u32, READ_ONCE(cs->inet.sk.sk_rcvbuf) / 2,
+				 65535U << cs->rcv_wscale));
+}
+
 bool cftcp_rcv_full(const struct cftcp_sock *cs)
 {
-	return window_space(cs) < cs->rcv_mss + (1U << cs->rcv_wscale);
+	return buffer_space(cs) < cs->rcv_mss + (1U << cs->rcv_wscale);
 }
 
 u32 cftcp_select_window(const struct cftcp_sock *cs)
 {
 	u32 unit = 1U << cs->rcv_wscale;
 	u32 shown = cftcp_rcv_wnd_end(cs) - cs->rcv_nxt;
-	u32 most = READ_ONCE(cs->inet.sk.sk_rcvbuf) / 2;
-	u32 space = min(window_space(cs), 65535U << cs->rcv_wscale);
+	u32 most = cftcp_max_window(cs);
+	u32 space = clamped(cs, min(buffer_space(cs),
+				    65535U << cs->rcv_wscale));
 
 	space = round_down(space, unit);
 	/* RFC 9293 3.8.6.2.2: grow by a segment or half of the buffer. */
@@ -193,6 +205,7 @@ static int send(struct sock *sk, struct sk_buff *skb, u32 seq, u8 flags)
 	u8 options[MAX_TCP_OPTION_SPACE];
 	unsigned int len = write_all_options(options, sk, skb, flags);
 	u32 ack = flags & CFTCP_FLAG_ACK ? cs->rcv_nxt : 0;
+	u32 text = skb->len;
 	u16 wnd = window_field(cs, flags), urg = 0;
 
 	if (!(flags & (CFTCP_FLAG_SYN | CFTCP_FLAG_RST)))
@@ -213,6 +226,11 @@ static int send(struct sock *sk, struct sk_buff *skb, u32 seq, u8 flags)
 	skb->dev = NULL;
 	skb_set_owner_w(skb, sk);
 	cs->segs_out++;
+	if (text) {
+		cs->bytes_sent += text;
+		cs->data_segs_out += cftcp_segs(skb);
+		cs->last_data_sent_at = ktime_get_ns();
+	}
 	cftcp_count(cftcp_sock_net(sk), OutSegs);
 	return cs->af->xmit(sk, skb);
 }
@@ -534,6 +552,7 @@ int cftcp_retransmit(struct sock *sk, struct sk_buff *skb, bool one)
 	list_move_tail(&cb->node, &cs->sent);
 	cb->sacked |= CFTCP_SEG_REXMITTED;
 	cs->retrans++;
+	cs->bytes_retrans += skb->len;
 	cftcp_count_n(cftcp_sock_net(sk), RetransSegs, cftcp_segs(skb));
 	return 0;
 }

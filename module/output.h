@@ -112,6 +112,8 @@ u32 cftcp_size_goal(struct sock *sk, u32 mss);
  * Return: octets from RCV.NXT on, a multiple of the window scale's unit.
  */
 u32 cftcp_select_window(const struct cftcp_sock *cs);
+/** cftcp_max_window() - the window that an empty buffer may be shown by */
+u32 cftcp_max_window(const struct cftcp_sock *cs);
 /** cftcp_rcv_full() - is the window shut until the user reads? Any context */
 bool cftcp_rcv_full(const struct cftcp_sock *cs);
 /** cftcp_choose_syn_options() - what our SYN offers; lock held */

@@ -374,8 +374,7 @@ static void count_dup_acks(struct sock *sk, const struct cftcp_segment *seg,
 		return;
 	}
 	if (seg->len || seg->flags & (CFTCP_FLAG_SYN | CFTCP_FLAG_FIN) ||
-	    seg->ack != cs->snd_una || !head ||
-	    (u32)seg->wnd << cs->snd_wscale != cs->snd_wnd)
+	    seg->ack != cs->snd_una || !head || !cs->wnd_same)
 		return;
 	if (cs->dup_acks < U8_MAX)
 		cs->dup_acks++;

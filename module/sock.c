@@ -43,7 +43,7 @@ static void write_space(struct sock *sk)
 {
 	struct socket_wq *wq;
 
-	if (!sk->sk_socket || !sk_stream_is_writeable(sk))
+	if (!sk->sk_socket || !__sk_stream_is_writeable(sk, 1))
 		return;
 	clear_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 	rcu_read_lock();
@@ -145,7 +145,7 @@ static void begin_syn(struct sock *sk)
 	cs->sack_ok = 1;
 	cs->wscale_ok = 1;
 	cs->rcv_wscale = cftcp_choose_wscale(most / 2);
-	cs->rcv_wnd = min_t(u32, READ_ONCE(sk->sk_rcvbuf) / 2, 65535);
+	cs->rcv_wnd = min(cftcp_max_window(cs), 65535U);
 	cs->created_at = ktime_get_ns();
 	cs->syn_rexmits = 0;
 	/* What disconnect() left is of the connection before. */
@@ -482,6 +482,7 @@ static int send_locked(struct sock *sk, struct msghdr *msg, bool pages,
 			      CFTCP_PUSH_MORE : CFTCP_PUSH_NAGLE;
 	u32 goal = cftcp_size_goal(sk, cftcp_mss(sk));
 	int done = 0, n, err = 0;
+	bool full;
 
 	while (msg_data_left(msg)) {
 		err = -EPIPE;
@@ -496,8 +497,9 @@ static int send_locked(struct sock *sk, struct msghdr *msg, bool pages,
 		if (n && skb_peek_tail(&sk->sk_write_queue)->len < goal)
 			continue;
 		/* A segment is full, or memory is: let go what can go. */
+		full = !sk_stream_memory_free(sk);
 		cftcp_push(sk, n ? CFTCP_PUSH_MORE : how);
-		if (n)
+		if (n || (full && sk_stream_memory_free(sk)))
 			continue;
 		set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 		err = sk_stream_wait_memory(sk, &timeo);
@@ -615,7 +617,7 @@ static void update_window(struct sock *sk)
 	if (!((1 << sk->sk_state) &
 	      (TCPF_ESTABLISHED | TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2)))
 		return;
-	if (2 * (u64)shown > READ_ONCE(sk->sk_rcvbuf) / 2)
+	if (2 * (u64)shown > cftcp_max_window(cs))
 		return;
 	now = cftcp_select_window(cs);
 	if (now > shown && now >= 2 * shown)
@@ -714,6 +716,18 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 	return done ?: min(err, 0);
 }
 
+/* TCP_INQ: what is left; 1 tells a reader to come for the end of the stream. */
+static void tell_unread(struct sock *sk, struct msghdr *msg)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	int left = cftcp_unread(cs) ?: sock_flag(sk, SOCK_DONE);
+
+	if (msg->msg_get_inq)
+		msg->msg_inq = left;
+	if (cs->recvmsg_inq)
+		put_cmsg(msg, SOL_TCP, TCP_CM_INQ, sizeof(left), &left);
+}
+
 static int receive(struct sock *sk, struct msghdr *msg, size_t len, int flags,
 		   int *addr_len)
 {
@@ -731,6 +745,8 @@ static int receive(struct sock *sk, struct msghdr *msg, size_t len, int flags,
 		ret = receive_locked(sk, msg, len, flags,
 				     sock_rcvtimeo(sk, flags & MSG_DONTWAIT));
 	release_sock(sk);
+	if (ret >= 0 && !(flags & MSG_OOB))
+		tell_unread(sk, msg);
 	return ret;
 }
 
@@ -923,6 +939,15 @@ static void enter_memory_pressure(struct sock *sk)
 	WRITE_ONCE(memory_pressure, 1);
 }
 
+/* TCP_NOTSENT_LOWAT; who waits is woken (@wake) when half of it has left. */
+static bool stream_memory_free(const struct sock *sk, int wake)
+{
+	const struct cftcp_sock *cs = cftcp_sk(sk);
+	u32 most = READ_ONCE(cs->notsent_lowat);
+
+	return !most || (u64)cftcp_notsent(cs) << wake < most;
+}
+
 /* The table of connections is entered and left elsewhere. */
 static int hash(struct sock *sk)
 {
@@ -963,6 +988,7 @@ static struct proto prot = {
 	.unhash			= unhash,
 	.get_port		= cftcp_port_get,
 	.put_port		= cftcp_port_put,
+	.stream_memory_free	= stream_memory_free,
 	.enter_memory_pressure	= enter_memory_pressure,
 	.memory_allocated	= &memory_allocated,
 	.per_cpu_fw_alloc	= &fw_alloc,

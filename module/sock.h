@@ -178,6 +178,9 @@ struct cftcp_listen {
  * @probe_again: it carries nothing new (TLP.is_retrans)
  * @rtt_rose: the RTO was too short; @rtt_rose_seq tells for which data not
  * @ack_now: an ACK must leave as soon as the segment is done with
+ * @wnd_same: the last ACK has left @snd_wnd as it was
+ * @quickack: TCP_QUICKACK: no ACK of text is delayed
+ * @recvmsg_inq: TCP_INQ: recvmsg() tells what is left
  * @user_timeout_set: by TCP_USER_TIMEOUT
  * @urgent_mode: octets before @snd_up are not yet acknowledged
  * @urg_marked: the user has not read past @rcv_up
@@ -230,6 +233,9 @@ struct cftcp_listen {
  * @msl_ms: CFTCP_MSL, 0 for the sysctl
  * @linger2_ms: TCP_LINGER2; 0 for the sysctl, below 0 for none
  * @user_timeout_ms: TCP_USER_TIMEOUT
+ * @window_clamp: TCP_WINDOW_CLAMP, the largest window to show; 0 for no limit
+ * @notsent_lowat: TCP_NOTSENT_LOWAT: with so much not yet sent the socket is
+ *	not writable; 0 for no limit
  * @keepalive_time_ms: TCP_KEEPIDLE, 0 for the sysctl
  * @keepalive_intvl_ms: TCP_KEEPINTVL, 0 for the sysctl
  * @keepalive_probes: TCP_KEEPCNT, 0 for the sysctl
@@ -238,11 +244,17 @@ struct cftcp_listen {
  * @timer: all timers of the connection
  * @bytes_acked: octets acknowledged by the peer
  * @bytes_received: octets received in order
+ * @bytes_sent: octets sent, repeated ones too
+ * @bytes_retrans: octets sent again
+ * @data_segs_out: segments sent with text
+ * @data_segs_in: segments received with text
  * @segs_out: segments sent
  * @segs_in: segments received
  * @retrans: segments sent again
  * @created_at: ns, when it was established
  * @last_rcv_at: ns, when the last segment came
+ * @last_data_sent_at: ns, when text was last sent
+ * @last_data_rcv_at: ns, when text last came
  */
 struct cftcp_sock {
 	struct inet_sock inet;
@@ -291,6 +303,9 @@ struct cftcp_sock {
 	    probe_again:1,
 	    rtt_rose:1,
 	    ack_now:1,
+	    wnd_same:1,
+	    quickack:1,
+	    recvmsg_inq:1,
 	    user_timeout_set:1,
 	    urgent_mode:1,
 	    urg_marked:1,
@@ -342,6 +357,8 @@ struct cftcp_sock {
 	int msl_ms;
 	int linger2_ms;
 	int user_timeout_ms;
+	u32 window_clamp;
+	u32 notsent_lowat;
 	u32 keepalive_time_ms;
 	u32 keepalive_intvl_ms;
 	u8 keepalive_probes;
@@ -351,11 +368,17 @@ struct cftcp_sock {
 
 	u64 bytes_acked;
 	u64 bytes_received;
+	u64 bytes_sent;
+	u64 bytes_retrans;
+	u32 data_segs_out;
+	u32 data_segs_in;
 	u32 segs_out;
 	u32 segs_in;
 	u32 retrans;
 	u64 created_at;
 	u64 last_rcv_at;
+	u64 last_data_sent_at;
+	u64 last_data_rcv_at;
 };
 
 /**
@@ -436,6 +459,13 @@ static inline u32 cftcp_wnd_end(const struct cftcp_sock *cs)
 static inline u32 cftcp_rcv_wnd_end(const struct cftcp_sock *cs)
 {
 	return cs->rcv_wup + cs->rcv_wnd;
+}
+
+/** cftcp_notsent() - octets queued that were never sent; any context */
+static inline u32 cftcp_notsent(const struct cftcp_sock *cs)
+{
+	return READ_ONCE(cs->write_seq) - READ_ONCE(cs->snd_nxt) -
+	       (cs->fin_queued && !cftcp_fin_sent(cs));
 }
 
 /** cftcp_unread() - octets on hand for the user, in order */

@@ -176,7 +176,7 @@ def what_is_heard_counts():
 def no_probe_while_something_is_outstanding():
     """Text that is not acknowledged, or waits for the window, asks itself."""
     net = t.net()
-    ours, peer = connection(keep=False)
+    ours, peer = connection(keep=False, ts=True)
     times(ours, 1, 1, 2)
     ours.setsockopt(*ON)
     before = net.a.counters()
@@ -186,6 +186,7 @@ def no_probe_while_something_is_outstanding():
         seg = peer.get(1)
         t.check(not seg or (seg.rel_seq, seg.len) == (1, 4), f"{seg}")
     t.equal(state(peer), "ESTABLISHED")
+    peer.expect("A", seq=1, length=4, timeout=60)
     peer.rcv = 5
     peer.send("A", win=0)
     ours.send(b"waits")
