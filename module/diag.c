@@ -21,8 +21,11 @@
 static struct {
 	typeof(inet_diag_register) *add;
 	typeof(inet_diag_unregister) *del;
-	typeof(&inet_sk_diag_fill) fill;
-	typeof(&inet_diag_bc_sk) passes;
+	int (*fill)(struct sock *sk, struct inet_connection_sock *icsk,
+		    struct sk_buff *skb, struct netlink_callback *cb,
+		    const struct inet_diag_req_v2 *req, u16 nlmsg_flags,
+		    bool net_admin);
+	int (*passes)(const struct nlattr *bc, struct sock *sk);
 } stock;
 
 /* How idiag_timer calls the timers. */
