@@ -50,6 +50,7 @@ void cftcp_destroy(struct sock *sk)
 {
 	WARN_ON_ONCE(sk->sk_state != TCP_CLOSE || !sock_flag(sk, SOCK_DEAD));
 	cftcp_purge_ofo(sk);
+	kfree(cftcp_sk(sk)->saved_syn);
 	cftcp_port_put(sk);
 	sk_stream_kill_queues(sk);
 	xfrm_sk_free_policy(sk);

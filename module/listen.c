@@ -65,6 +65,7 @@ static void put(struct cftcp_request *req)
 		cftcp_time_wait_drop(req->old);
 	if (req->port)
 		cftcp_port_ref_put(&req->cn->ports, req->port, false);
+	kfree(req->saved_syn);
 	atomic_dec(&req->cn->request_count);
 	sock_put(req->listener);
 	call_rcu(&req->rcu, free_rcu);
@@ -340,6 +341,28 @@ static bool requests_full(const struct sock *lsk)
 	       cftcp_sysctl(cftcp_sock_net(lsk), max_syn_backlog);
 }
 
+/* TCP_SAVE_SYN: the headers are before what is left of the segment. */
+static struct cftcp_saved_syn *save_syn(const struct sock *lsk,
+					const struct sk_buff *skb)
+{
+	const u8 *from = skb_network_header(skb);
+	struct cftcp_saved_syn *saved;
+	int wanted = READ_ONCE(cftcp_sk(lsk)->save_syn);
+	u32 len;
+
+	if (!wanted)
+		return NULL;
+	if (wanted > 1 && skb_mac_header_was_set(skb))
+		from = skb_mac_header(skb);
+	len = skb->data - from;
+	saved = kmalloc(struct_size(saved, octets, len), GFP_ATOMIC);
+	if (saved) {
+		saved->len = len;
+		memcpy(saved->octets, from, len);
+	}
+	return saved;
+}
+
 static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 			 struct cftcp_time_wait *old)
 {
@@ -350,6 +373,7 @@ static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 		drop(cn, Memory);
 		return;
 	}
+	req->saved_syn = save_syn(lsk, seg->skb);
 	/* Beyond all that the old incarnation sent (RFC 6191, MAY-2). */
 	if (old && !cftcp_after(req->iss, old->snd_nxt + 65535))
 		req->iss = old->snd_nxt + 65537;
@@ -574,6 +598,7 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 	cs->user_mss = lcs->user_mss;
 	cs->nodelay = lcs->nodelay;
 	cs->cork = lcs->cork;
+	cs->save_syn = lcs->save_syn;
 	cs->msl_ms = lcs->msl_ms;
 	cs->linger2_ms = lcs->linger2_ms;
 	cs->syn_retries = lcs->syn_retries;
@@ -694,6 +719,8 @@ static void make_child(struct cftcp_request *req, struct sk_buff *skb)
 	cftcp_sock_set_state(sk, TCP_SYN_RECV, NULL);
 	if (cftcp_hash_replace(cn, &req->entry, &cftcp_sk(sk)->entry)) {
 		cftcp_sk(sk)->hashed = 1;
+		/* One of several CPUs comes here. */
+		swap(cftcp_sk(sk)->saved_syn, req->saved_syn);
 		forget(req);
 		put(req);
 		cftcp_count(cn, PassiveOpens);

@@ -25,6 +25,7 @@ struct sock;
  * @listener: who listens; holds a reference
  * @cn: the namespace
  * @port: the reservation; holds a reference until a child takes it
+ * @saved_syn: headers of the SYN, if the listener wants them; a child takes them
  * @old: the TIME-WAIT record whose place it took, or NULL; holds a reference
  * @iss: our initial sequence number
  * @irs: the peer's
@@ -58,6 +59,7 @@ struct cftcp_request {
 	struct sock *listener;
 	struct cftcp_net *cn;
 	struct cftcp_port_ref *port;
+	struct cftcp_saved_syn *saved_syn;
 	struct cftcp_time_wait *old;
 	u32 iss;
 	u32 irs;

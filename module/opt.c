@@ -150,6 +150,14 @@ static int set_congestion(sockptr_t optval, unsigned int optlen)
 	return strcmp(name, CONGESTION) ? -ENOENT : 0;
 }
 
+static int set_save_syn(struct cftcp_sock *cs, int val)
+{
+	if (val < 0 || val > 2)
+		return -EINVAL;
+	WRITE_ONCE(cs->save_syn, val);
+	return 0;
+}
+
 static int set_tcp(struct sock *sk, int optname, int val)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -175,6 +183,8 @@ static int set_tcp(struct sock *sk, int optname, int val)
 		return set_defer_accept(sk, val);
 	case TCP_USER_TIMEOUT:
 		return set_user_timeout(sk, val);
+	case TCP_SAVE_SYN:
+		return set_save_syn(cs, val);
 	case TCP_KEEPIDLE:
 	case TCP_KEEPINTVL:
 	case TCP_KEEPCNT:
@@ -324,6 +334,30 @@ static int get_info(struct sock *sk, char __user *optval, int __user *optlen,
 	return copy_out(optval, optlen, &info, sizeof(info), len);
 }
 
+/* Once: it is gone when it was read. Too little room tells how much it takes. */
+static int get_saved_syn(struct sock *sk, char __user *optval,
+			 int __user *optlen, int len)
+{
+	struct cftcp_saved_syn *saved;
+	int err;
+
+	lock_sock(sk);
+	saved = cftcp_sk(sk)->saved_syn;
+	if (!saved) {
+		err = put_user(0, optlen);
+	} else if (len < saved->len) {
+		err = put_user(saved->len, optlen) ?: -EINVAL;
+	} else {
+		err = copy_out(optval, optlen, saved->octets, saved->len, len);
+		if (!err) {
+			cftcp_sk(sk)->saved_syn = NULL;
+			kfree(saved);
+		}
+	}
+	release_sock(sk);
+	return err;
+}
+
 static int linger2_s(const struct sock *sk)
 {
 	int ms = cftcp_sk(sk)->linger2_ms;
@@ -373,6 +407,9 @@ static int get_tcp(const struct sock *sk, int optname, int *val)
 	case TCP_USER_TIMEOUT:
 		*val = cs->user_timeout_ms;
 		return 0;
+	case TCP_SAVE_SYN:
+		*val = cs->save_syn;
+		return 0;
 	case TCP_KEEPIDLE:
 		*val = cftcp_keepalive_time_ms(sk) / MSEC_PER_SEC;
 		return 0;
@@ -419,6 +456,8 @@ int cftcp_getsockopt(struct sock *sk, int level, int optname,
 	if (level == SOL_TCP && optname == TCP_CONGESTION)
 		return copy_out(optval, optlen, congestion, sizeof(congestion),
 				len);
+	if (level == SOL_TCP && optname == TCP_SAVED_SYN)
+		return get_saved_syn(sk, optval, optlen, len);
 	if (level == SOL_TCP)
 		err = get_tcp(sk, optname, &val);
 	if (level == SOL_CFTCP && optname == CFTCP_MSL) {

@@ -187,6 +187,8 @@ static void forget_connection(struct sock *sk)
 
 	__skb_queue_purge(&sk->sk_receive_queue);
 	cftcp_purge_ofo(sk);
+	kfree(cs->saved_syn);
+	cs->saved_syn = NULL;
 	cs->snd_una = 0;
 	cs->snd_nxt = 0;
 	cs->write_seq = 0;

@@ -128,6 +128,16 @@ struct cftcp_listen {
 };
 
 /**
+ * struct cftcp_saved_syn - headers of a SYN (TCP_SAVE_SYN)
+ * @len: length of @octets
+ * @octets: the headers, as they came
+ */
+struct cftcp_saved_syn {
+	u32 len;
+	u8 octets[];
+};
+
+/**
  * struct cftcp_sock - a full socket
  *
  * All fields are protected by the socket lock unless said otherwise.
@@ -230,6 +240,8 @@ struct cftcp_listen {
  * @min_rtt_us: least round trip seen
  * @rto_ns: RTO without backoff
  * @challenge_at: ns, earliest time of the next challenge ACK
+ * @save_syn: TCP_SAVE_SYN; 1 from the network header on, 2 from the link's
+ * @saved_syn: TCP_SAVED_SYN, until it is read
  * @msl_ms: CFTCP_MSL, 0 for the sysctl
  * @linger2_ms: TCP_LINGER2; 0 for the sysctl, below 0 for none
  * @user_timeout_ms: TCP_USER_TIMEOUT
@@ -354,6 +366,8 @@ struct cftcp_sock {
 	u32 min_rtt_us;
 	u64 rto_ns;
 	u64 challenge_at;
+	u8 save_syn;
+	struct cftcp_saved_syn *saved_syn;
 	int msl_ms;
 	int linger2_ms;
 	int user_timeout_ms;

@@ -520,6 +520,36 @@ def memory_of_a_child_is_charged():
     t.wait_for(lambda: charged() < 100000, 10, "memory given back")
 
 
+TCP_SAVE_SYN, TCP_SAVED_SYN = 27, 28
+
+
+def saved_syn(sock, room=200):
+    return sock.getsockopt(t.SOL_TCP, TCP_SAVED_SYN, room)
+
+
+@t.test(cases={"from IP on": 1, "from Ethernet on": 2, "not": 0})
+def headers_of_the_syn(wanted):
+    """TCP_SAVE_SYN: an accepted socket tells them, once."""
+    net = t.net()
+    listener = net.a.listener()
+    listener.setsockopt(t.SOL_TCP, TCP_SAVE_SYN, wanted)
+    t.equal(listener.getsockopt(t.SOL_TCP, TCP_SAVE_SYN), wanted)
+    with t.fails_with(errno.EINVAL):
+        listener.setsockopt(t.SOL_TCP, TCP_SAVE_SYN, 3)
+    capture = t.Capture(net.a)
+    peer = t.Peer(net, ts=True, ws=3)
+    peer.connect(listener.getsockname()[1])
+    ours = listener.accept()[0]
+    t.cleanup(ours.close)
+    syn = capture.wait(lambda s: s.sport == peer.port and s.flags == "S")
+    headers = {0: b"", 1: syn.frame[14:], 2: syn.frame}[wanted]
+    if wanted:
+        with t.fails_with(errno.EINVAL):
+            saved_syn(ours, len(headers) - 1)
+    t.equal(saved_syn(ours), headers, "headers")
+    t.equal(saved_syn(ours), b"", "read again")
+
+
 # --- buffers -----------------------------------------------------------------
 
 
