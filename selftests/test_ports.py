@@ -250,6 +250,30 @@ def one_connection_a_4_tuple():
     t.equal(listener.accept()[0].recv(9), b"one", "data")
 
 
+@t.test("MUST-42", "MUST-41", cases={"SYN-SENT": True, "ESTABLISHED": False})
+def listen_beside_an_opening_connection(opening):
+    """A port from which a connection is opened can also be listened on."""
+    net = t.own_net()
+    peer = t.Peer(net)
+    one = bound(net.a, t.DUT, ANY, reuse=True)
+    one.setblocking(False)
+    one.connect_ex((peer.address, peer.port))
+    if opening:
+        peer.dut_port = peer.expect("S").sport
+        peer.rcv = 1
+    else:
+        peer.accept()
+    two = bound(net.a, t.DUT, ANY, port_of(one), reuse=True, listen=True)
+    t.Peer(net).connect(port_of(two))
+    two.accept()[0].close()
+    if opening:
+        peer.send("SA")
+        peer.expect("A", seq=1, ack=1)
+    peer.send("A", data=b"undisturbed")
+    one.settimeout(5)
+    t.equal(one.recv(20), b"undisturbed")
+
+
 @t.test("R6056-1", "R5927-6")
 def ephemeral_ports_are_not_in_order():
     net = t.own_net()
