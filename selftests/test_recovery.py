@@ -136,6 +136,25 @@ def reordering_is_no_loss():
     quiet(peer, 2000)
 
 
+@t.test("R8985-2", "R8985-8")
+def reordering_that_was_seen_is_allowed_for():
+    """Then three SACKed segments do not shut the window any more."""
+    ours, peer = connection()
+    _, edges = flight(ours, peer, 3)
+    time.sleep(RTT)
+    sack(peer, edges[1], ack=edges[0][0])
+    time.sleep(RTT / 5)
+    peer.send("A", ack=edges[2][1])
+    _, edges = flight(ours, peer, 6)
+    time.sleep(RTT)
+    told = now()
+    sack(peer, (edges[1][0], edges[4][1]), ack=edges[0][0])
+    again = peer.expect(seq=edges[0][0], length=MSS)
+    t.near(after(again, told), RTT / 4, slack=0.002, what="s of reordering")
+    peer.send("A", ack=edges[5][1])
+    quiet(peer, 2000)
+
+
 @t.test("R8985-2", "R8985-7", "R6298-3a")
 def retransmission_that_is_lost():
     """RACK finds it by what was sent after it, long before a timeout."""
@@ -330,6 +349,26 @@ def all_lost(with_sack):
         t.near(after(again, told), 0, slack=0.005, what="s to the repair")
     for number in range(1, 8):  # and none is sent a third time
         peer.send("A", ack=edges[number][1])
+    quiet(peer, 2000)
+
+
+@t.test("R2018-6", "R2018-7")
+def peer_takes_back_what_it_sacked():
+    """A timeout of what was SACKed: no SACK before it counts any more."""
+    ours, peer = connection()
+    sent, edges = flight(ours, peer, 6)
+    time.sleep(RTT)
+    sack(peer, (edges[1][0], edges[5][1]), ack=edges[0][0])
+    peer.expect(seq=edges[0][0], length=MSS)
+    peer.send("A", ack=edges[0][1])
+    peer.expect(seq=edges[1][0], length=MSS, timeout=5)
+    told = now()
+    peer.send("A", ack=edges[1][1])
+    for number in range(2, 6):
+        again = peer.expect(seq=edges[number][0], length=MSS, timeout=1)
+        t.equal(again.data, sent[number].data, "octets")
+        t.near(after(again, told), 0, slack=0.005, what="s to the repair")
+    peer.send("A", ack=edges[5][1])
     quiet(peer, 2000)
 
 
