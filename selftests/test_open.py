@@ -128,7 +128,12 @@ def no_timestamp(peer):
 
 
 def too_late(peer):
+    """While others are given cookies."""
     time.sleep(COOKIE_S)
+    other = t.Peer(peer.net)
+    other.dut_port = peer.dut_port
+    other.send("S")
+    other.expect("SA")
     peer.send("A")
 
 
