@@ -512,7 +512,13 @@ def narrow_link(both):
     t.equal(client.getsockopt(t.IP, IP_MTU), 1300, "IP_MTU")
     done = net.a.counters() - before
     if t.DUT != t.STOCK:
-        t.equal((done["MtuReduced"], done["RtoFired"]), (1, 0), "MTU, RTO")
+        t.equal(done["MtuReduced"], 1, "MTU")
+        check_timeouts(done, 0)
+
+
+def check_timeouts(done, wanted):
+    """There may be more where the machine is slow."""
+    t.between(done["RtoFired"], wanted, wanted + 20 * t.DEBUG, "timeouts")
 
 
 # --- path MTU, and nobody says it ---------------------------------------------
@@ -561,7 +567,7 @@ def black_hole(most):
     done = net.a.counters() - before
     steps = 2 if most == 700 else 1
     t.equal(done["MtuBlackHole"], steps, "black holes")
-    t.equal(done["RtoFired"], 2 + steps, "timeouts")
+    check_timeouts(done, 2 + steps)
     t.between(done["MtuProbe"], 3, 12, "probes")
     sizes = sent_sizes(net)
     reached = max(size for size, action in sizes if action == "pass")
@@ -576,7 +582,7 @@ def black_hole(most):
     net.wire.log.clear()
     transfer(client, server, 200000)
     t.equal(max(sent_sizes(net))[0], t.MTU, "after the next search")
-    t.equal((net.a.counters() - before)["RtoFired"], 2 + steps, "timeouts")
+    check_timeouts(net.a.counters() - before, 2 + steps)
 
 
 @t.test()
