@@ -139,6 +139,11 @@ static ktime_t next_synack(const struct cftcp_request *req)
 	return ktime_add_ms(ktime_get(), ms);
 }
 
+static u32 stamp(const struct cftcp_request *req)
+{
+	return cftcp_clock_ms() + req->ts_offset;
+}
+
 static struct cftcp_reply reply_of(const struct cftcp_request *req)
 {
 	const struct cftcp_af_ops *af = cftcp_wire(&req->entry.key);
@@ -146,7 +151,7 @@ static struct cftcp_reply reply_of(const struct cftcp_request *req)
 
 	return (struct cftcp_reply) {
 		.key = req->entry.key, .has_ts = req->ts_ok,
-		.tsval = cftcp_clock_ms() + req->ts_offset,
+		.tsval = stamp(req),
 		.tsecr = req->ts_recent, .ack = req->irs + 1,
 		.tos = af->tos(lsk), .ttl = af->ttl(lsk),
 		.mark = req->mark, .oif = req->iif,
@@ -154,7 +159,7 @@ static struct cftcp_reply reply_of(const struct cftcp_request *req)
 	};
 }
 
-static void send_synack(const struct cftcp_request *req)
+static void send_synack(const struct cftcp_request *req, u32 tsval)
 {
 	const struct cftcp_syn_options syn = {
 		.mss = req->mss, .wscale = req->rcv_wscale,
@@ -164,6 +169,7 @@ static void send_synack(const struct cftcp_request *req)
 
 	reply.flags = CFTCP_FLAG_SYN | CFTCP_FLAG_ACK;
 	reply.seq = req->iss;
+	reply.tsval = tsval;
 	reply.wnd = min(req->rcv_wnd, 65535U);
 	reply.syn = &syn;
 	cftcp_wire(&reply.key)->reply(req->cn, &reply);
@@ -215,7 +221,7 @@ void cftcp_request_expired(struct cftcp_due *due, struct timerqueue_node *node)
 	/* The last of these ACKs will not be deferred any more. */
 	if (!READ_ONCE(req->acked) || !awaits_text(req)) {
 		cftcp_count(req->cn, RetransSegs);
-		send_synack(req);
+		send_synack(req, stamp(req));
 	}
 	cftcp_due_add(due, &req->due, next_synack(req));
 	/* Who dropped it meanwhile did not find it in the queue. */
@@ -379,7 +385,7 @@ static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 		req->iss = old->snd_nxt + 65537;
 	if (!admit(req, old))
 		goto put;
-	send_synack(req);
+	send_synack(req, stamp(req));
 	refcount_inc(&req->refs);
 	cftcp_due_add(&cn->requests, &req->due, next_synack(req));
 	smp_mb();	/* the listener may have stopped since we are in its list */
@@ -397,9 +403,9 @@ static void send_cookie(struct sock *lsk, const struct cftcp_segment *seg)
 
 	describe(&req, lsk, seg);
 	req.iss = cftcp_cookie(seg);
+	tsval = stamp(&req);
 	if (req.ts_ok) {
-		tsval = cftcp_clock_ms() + req.ts_offset;
-		req.ts_offset += cftcp_cookie_stamp(tsval, seg) - tsval;
+		tsval = cftcp_cookie_stamp(tsval, seg);
 		req.rcv_wscale = req.wscale_ok ? CFTCP_COOKIE_WSCALE : 0;
 	} else {
 		req.wscale_ok = 0;
@@ -407,7 +413,7 @@ static void send_cookie(struct sock *lsk, const struct cftcp_segment *seg)
 	}
 	WRITE_ONCE(cftcp_sk(lsk)->listen.cookie_at, req.sent_at);
 	cftcp_count(req.cn, SynCookiesSent);
-	send_synack(&req);
+	send_synack(&req, tsval);
 	kfree(req.route);
 }
 
@@ -438,7 +444,7 @@ static void remember(struct cftcp_request *req, const struct cftcp_segment *seg,
 
 	if (req->ts_ok) {
 		opt = cftcp_cookie_options(seg->opt.tsecr);
-		rtt_ms = cftcp_clock_ms() + req->ts_offset - seg->opt.tsecr;
+		rtt_ms = stamp(req) - seg->opt.tsecr;
 	}
 	req->irs = seg->seq - 1;
 	req->iss = seg->ack - 1;
@@ -765,7 +771,7 @@ static bool request_steps(struct cftcp_request *req,
 		if (!(seg->flags & CFTCP_FLAG_ACK)) {
 			cftcp_count(cn, RetransSegs);
 			req->resent = true;
-			send_synack(req);
+			send_synack(req, stamp(req));
 		}
 		return false;
 	}

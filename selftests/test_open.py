@@ -82,6 +82,18 @@ def cookie(options):
 
 
 @t.test("R4987-2")
+def cookies_tell_options():
+    """The lowest bits of the stamp, be it sent as a millisecond ends or not."""
+    net, listener = no_room()
+    bits = set()
+    for _ in range(100):
+        peer = t.Peer(net, ts=True, ws=3)
+        bits.add(syn(peer, listener).opts["ts"][0] & 31)
+        peer.close()
+    t.equal(len(bits), 1, "values of the bits")
+
+
+@t.test("R4987-2")
 def cookie_is_not_repeated():
     net, listener = no_room()
     net.a.tune(synack_retries=0)
