@@ -149,6 +149,8 @@ def heard(peer, ms=60):
     """All that comes within that time of silence."""
     found = []
     while seg := peer.get(ms / 1000, factor=1):
+        if peer.may_come_again(seg):
+            continue
         found.append(text(seg))
     return found
 

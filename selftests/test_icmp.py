@@ -288,6 +288,8 @@ def repaired(peer, size, seq=1, ms=50):
     """What comes within that time: (largest, every octet of it?)."""
     seen, largest = set(), 0
     while (seg := peer.get(ms / 1000, factor=1)) is not None:
+        if peer.may_come_again(seg):
+            continue
         seen.update(range(seg.rel_seq, seg.rel_seq + seg.len))
         largest = max(largest, seg.len)
     return largest, seen >= set(range(seq, seq + size))
