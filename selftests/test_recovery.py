@@ -24,6 +24,7 @@ def now():
 def connection(**options):
     """(our socket, peer); SRTT is RTT, RTTVAR next to nothing."""
     net = t.net()
+    net.a.tune(pmtu_probing=0)  # timeouts are no black hole here
     listener = net.a.listener()
     peer = t.Peer(net, **{"sack": True, "mss": MSS, **options})
     peer.dut_port = listener.getsockname()[1]
