@@ -150,7 +150,10 @@ def reordering_that_was_seen_is_allowed_for():
     time.sleep(RTT)
     told = now()
     sack(peer, (edges[1][0], edges[4][1]), ack=edges[0][0])
-    again = peer.expect(seq=edges[0][0], length=MSS)
+    again = peer.expect(length=MSS)
+    if t.DEBUG and again.rel_seq == edges[5][0]:  # a probe was sooner
+        again = peer.expect(length=MSS)
+    t.equal(again.rel_seq, edges[0][0], "what was sent again")
     t.near(after(again, told), RTT / 4, slack=0.002, what="s of reordering")
     peer.send("A", ack=edges[5][1])
     quiet(peer, 2000)
@@ -394,7 +397,8 @@ def late_acks_are_no_loss():
     edges, rto_before = spurious_timeout(ours, peer)
     quiet(peer, 20)
     t.equal(counted("RtoSpurious") - before, 1, "spurious timeouts")
-    t.between(rto(ours), rto_before, 2 * rto_before, "RTO without backoff")
+    most = 2 * rto_before * t.SLOW
+    t.between(rto(ours), rto_before, most, "RTO without backoff")
     ours.send(bytes(peer.mss_now))  # what is new goes on
     fresh = peer.expect(seq=edges[5][1])
     for number in range(1, 6):
