@@ -268,7 +268,7 @@ def window_clamp_on_the_way():
 def shrunk_window():
     """Old text is sent again inside of a window that shrank, never beyond it;
     and for what lies beyond nothing times out."""
-    t.net().a.tune(user_timeout_ms=4000 * t.SLOW, rto_max_ms=1000)
+    t.net().a.tune(user_timeout_ms=4000 * t.SLOW, rto_max_ms=1000 * t.SLOW)
     mss = t.MSS
     ours, peer = connection(win=4 * mss)
     ours.setblocking(False)
