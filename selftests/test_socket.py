@@ -568,7 +568,7 @@ def receive_buffer_follows_the_reader():
     """It grows with what is read in a round trip, up to the sysctl's most."""
     net = t.net()
     net.a.tune(rmem="4096 65536 600000")
-    net.b.netem("delay 20ms")
+    net.b.netem(f"delay {200 if t.DEBUG else 20}ms")
     ours, other = t.connect(net.a, net.b)
     t.equal(get(ours, socket.SO_RCVBUF), 65536)
     flow(ours, other, 2 << 20)
