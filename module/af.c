@@ -67,7 +67,7 @@ void cftcp_key_set_scope(struct cftcp_key *key, int dif, int sdif)
 
 void cftcp_sock_set_key(struct sock *sk)
 {
-	struct cftcp_key *key = &cftcp_sk(sk)->entry.key;
+	struct cftcp_key *key = &cftcp_sk(sk)->key;
 	const struct inet_sock *inet = inet_sk(sk);
 	int dif = sk->sk_bound_dev_if, vrf = 0;
 

@@ -32,7 +32,7 @@ void cftcp_sock_set_state(struct sock *sk, int state, const char *why)
 	atomic_add(counts_established(state) - counts_established(old),
 		   &cftcp_sock_net(sk)->established);
 	if (why)
-		trace_cftcp_state(&cftcp_sk(sk)->entry.key, old, state, why);
+		trace_cftcp_state(&cftcp_sk(sk)->key, old, state, why);
 	inet_sk_set_state(sk, state);
 }
 
@@ -128,7 +128,7 @@ static void do_rst_reply(struct sock *sk, struct sk_buff *skb)
 {
 	struct cftcp_segment seg;
 
-	cftcp_segment_parse(skb, &cftcp_sk(sk)->entry.key, &seg);
+	cftcp_segment_parse(skb, &cftcp_sk(sk)->key, &seg);
 	cftcp_reply_rst(cftcp_sock_net(sk), &seg);
 }
 

@@ -126,14 +126,14 @@ static int fill_sock(const struct answer *to, struct sock *sk)
 
 static void fill_key(struct inet_diag_msg *msg, const struct cftcp_entry *entry)
 {
-	const struct cftcp_key *key = &entry->key;
+	struct cftcp_key key = cftcp_entry_key(entry);
 	int from = entry->family == AF_INET ? 3 : 0;
 
 	msg->idiag_family = entry->family;
-	msg->id.idiag_sport = key->lport;
-	msg->id.idiag_dport = key->fport;
-	memcpy(msg->id.idiag_src, &key->laddr.s6_addr32[from], 16 - 4 * from);
-	memcpy(msg->id.idiag_dst, &key->faddr.s6_addr32[from], 16 - 4 * from);
+	msg->id.idiag_sport = key.lport;
+	msg->id.idiag_dport = key.fport;
+	memcpy(msg->id.idiag_src, &key.laddr.s6_addr32[from], 16 - 4 * from);
+	memcpy(msg->id.idiag_dst, &key.faddr.s6_addr32[from], 16 - 4 * from);
 	/* No counter is spent on what is not a socket. */
 	msg->id.idiag_cookie[0] = INET_DIAG_NOCOOKIE;
 	msg->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
@@ -194,17 +194,18 @@ static bool record_passes(const struct nlattr *filter,
 			  const struct cftcp_entry *entry)
 {
 	struct inet_timewait_sock tw = { .tw_family = entry->family };
+	struct cftcp_key key = cftcp_entry_key(entry);
 
 	tw.tw_state = TCP_TIME_WAIT;
-	tw.tw_num = ntohs(entry->key.lport);
-	tw.tw_dport = entry->key.fport;
+	tw.tw_num = ntohs(key.lport);
+	tw.tw_dport = key.fport;
 	if (entry->family == AF_INET) {
-		tw.tw_rcv_saddr = entry->key.laddr.s6_addr32[3];
-		tw.tw_daddr = entry->key.faddr.s6_addr32[3];
+		tw.tw_rcv_saddr = key.laddr.s6_addr32[3];
+		tw.tw_daddr = key.faddr.s6_addr32[3];
 #if IS_ENABLED(CONFIG_IPV6)
 	} else {
-		tw.tw_v6_rcv_saddr = entry->key.laddr;
-		tw.tw_v6_daddr = entry->key.faddr;
+		tw.tw_v6_rcv_saddr = key.laddr;
+		tw.tw_v6_daddr = key.faddr;
 #endif
 	}
 	return stock.passes(filter, (struct sock *)&tw);
@@ -226,7 +227,8 @@ static bool asked_for(const struct answer *to, struct cftcp_entry *entry)
 	const struct inet_diag_dump_data *data = to->cb->data;
 	const struct nlattr *filter = data->inet_diag_nla_bc;
 	const struct inet_diag_req_v2 *req = to->req;
-	__be16 lport = entry->key.lport, fport = entry->key.fport;
+	struct cftcp_key key = cftcp_entry_key(entry);
+	__be16 lport = key.lport;
 
 	/* A listener has no key. */
 	if (entry->kind == CFTCP_KIND_SOCK)
@@ -235,7 +237,7 @@ static bool asked_for(const struct answer *to, struct cftcp_entry *entry)
 	    (req->sdiag_family != AF_UNSPEC &&
 	     req->sdiag_family != entry->family) ||
 	    (req->id.idiag_sport && req->id.idiag_sport != lport) ||
-	    (req->id.idiag_dport && req->id.idiag_dport != fport))
+	    (req->id.idiag_dport && req->id.idiag_dport != key.fport))
 		return false;
 	return entry->kind == CFTCP_KIND_SOCK ?
 		stock.passes(filter, sock_of(entry)) :

@@ -7,23 +7,81 @@
 
 #include "af.h"
 #include "hash.h"
+#include "listen.h"
 #include "netns.h"
 #include "sock.h"
+#include "timewait.h"
 
 static hsiphash_key_t hash_key __read_mostly;
 
+/**
+ * struct wanted - what a look-up compares with
+ * @key: the 4-tuple
+ * @hash: its hash
+ */
+struct wanted {
+	const struct cftcp_key *key;
+	u32 hash;
+};
+
 /* Keyed, so that a remote cannot choose tuples that share a chain. */
-static u32 key_hash(const void *data, u32 len, u32 seed)
+static u32 hash_of(const struct cftcp_key *key)
 {
+	const __be32 *l = key->laddr.s6_addr32, *f = key->faddr.s6_addr32;
+	u32 ports = (__force u32)key->lport << 16 | (__force u32)key->fport;
+
 	net_get_random_once(&hash_key, sizeof(hash_key));
-	return hsiphash(data, len, &hash_key) ^ seed;
+	if (ipv6_addr_v4mapped(&key->faddr))
+		return hsiphash_4u32((__force u32)l[3], (__force u32)f[3],
+				     ports, key->scope, &hash_key);
+	return hsiphash(key, sizeof(*key), &hash_key);
+}
+
+static struct wanted want(const struct cftcp_key *key)
+{
+	return (struct wanted) { .key = key, .hash = hash_of(key) };
+}
+
+static u32 wanted_hash(const void *wanted, u32 len, u32 seed)
+{
+	return ((const struct wanted *)wanted)->hash ^ seed;
+}
+
+static u32 entry_hash(const void *entry, u32 len, u32 seed)
+{
+	return ((const struct cftcp_entry *)entry)->hash ^ seed;
+}
+
+struct cftcp_key cftcp_entry_key(const struct cftcp_entry *entry)
+{
+	switch (entry->kind) {
+	case CFTCP_KIND_SOCK:
+		return container_of(entry, struct cftcp_sock, entry)->key;
+	case CFTCP_KIND_REQUEST:
+		return container_of(entry, struct cftcp_request, entry)->key;
+	}
+	return cftcp_time_wait_key(container_of(entry, struct cftcp_time_wait,
+						entry));
+}
+
+/* Returns 0 when they are alike. */
+static int compare(struct rhashtable_compare_arg *arg, const void *obj)
+{
+	const struct wanted *wanted = arg->key;
+	const struct cftcp_entry *entry = obj;
+	struct cftcp_key key;
+
+	if (entry->hash != wanted->hash)
+		return 1;
+	key = cftcp_entry_key(entry);
+	return memcmp(&key, wanted->key, sizeof(key));
 }
 
 static const struct rhashtable_params params = {
-	.key_len = sizeof(struct cftcp_key),
-	.key_offset = offsetof(struct cftcp_entry, key),
 	.head_offset = offsetof(struct cftcp_entry, node),
-	.hashfn = key_hash,
+	.hashfn = wanted_hash,
+	.obj_hashfn = entry_hash,
+	.obj_cmpfn = compare,
 	.automatic_shrinking = true,
 };
 
@@ -43,15 +101,20 @@ void cftcp_hash_exit(struct cftcp_net *cn)
 struct cftcp_entry *cftcp_lookup(struct cftcp_net *cn,
 				 const struct cftcp_key *key)
 {
-	return rhashtable_lookup(&cn->connections, key, params);
+	struct wanted wanted = want(key);
+
+	return rhashtable_lookup(&cn->connections, &wanted, params);
 }
 
-int cftcp_hash_insert(struct cftcp_net *cn, struct cftcp_entry *entry)
+int cftcp_hash_insert(struct cftcp_net *cn, struct cftcp_entry *entry,
+		      const struct cftcp_key *key)
 {
+	struct wanted wanted = want(key);
 	int err;
 
-	err = rhashtable_lookup_insert_fast(&cn->connections, &entry->node,
-					    params);
+	entry->hash = wanted.hash;
+	err = rhashtable_lookup_insert_key(&cn->connections, &wanted,
+					   &entry->node, params);
 	if (err == -EEXIST)
 		return -EADDRINUSE;
 	return err ? -ENOMEM : 0;
@@ -60,6 +123,7 @@ int cftcp_hash_insert(struct cftcp_net *cn, struct cftcp_entry *entry)
 bool cftcp_hash_replace(struct cftcp_net *cn, struct cftcp_entry *old,
 			struct cftcp_entry *new)
 {
+	new->hash = old->hash;
 	return !rhashtable_replace_fast(&cn->connections, &old->node,
 					&new->node, params);
 }
@@ -112,9 +176,8 @@ struct sock *cftcp_listener_of_group(struct sock *lsk,
 	struct sock *chosen = NULL;
 
 	if (rcu_access_pointer(lsk->sk_reuseport_cb))
-		chosen = reuseport_select_sock(lsk,
-					       key_hash(key, sizeof(*key), 0),
-					       skb, tcp_hdrlen(skb));
+		chosen = reuseport_select_sock(lsk, hash_of(key), skb,
+					       tcp_hdrlen(skb));
 	return chosen ?: lsk;
 }
 

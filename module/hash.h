@@ -24,7 +24,7 @@ struct sock;
  * @fport: foreign port
  * @scope: device that link-local addresses belong to, or the VRF; else 0
  *
- * Hashed and compared as bytes, so it has no padding.
+ * Compared as bytes, so it has no padding.
  */
 struct cftcp_key {
 	struct in6_addr laddr;
@@ -46,16 +46,19 @@ enum cftcp_kind {
 /**
  * struct cftcp_entry - head of everything in the connection table
  * @node: link in cftcp_net.connections
- * @key: its 4-tuple; constant while hashed
+ * @hash: of the 4-tuple, which the embedding structure holds
  * @kind: which structure embeds it
  * @family: of the socket, AF_INET or AF_INET6; the latter also carries IPv4
  */
 struct cftcp_entry {
 	struct rhash_head node;
-	struct cftcp_key key;
+	u32 hash;
 	u8 kind;
 	u8 family;
 };
+
+/** cftcp_entry_key() - the 4-tuple of an entry; none of a listener's */
+struct cftcp_key cftcp_entry_key(const struct cftcp_entry *entry);
 
 /**
  * cftcp_hash_init() - set up both tables of a namespace
@@ -87,12 +90,14 @@ struct cftcp_entry *cftcp_lookup(struct cftcp_net *cn,
 /**
  * cftcp_hash_insert() - put a connection into the table
  * @cn: the namespace
- * @entry: with key and kind set
+ * @entry: with kind set
+ * @key: its 4-tuple; constant from here on while hashed
  *
  * Context: any but hard irq.
  * Return: 0, -EADDRINUSE when the 4-tuple is taken, -ENOMEM.
  */
-int cftcp_hash_insert(struct cftcp_net *cn, struct cftcp_entry *entry);
+int cftcp_hash_insert(struct cftcp_net *cn, struct cftcp_entry *entry,
+		      const struct cftcp_key *key);
 /**
  * cftcp_hash_replace() - let another entry of the same key take the place
  * @cn: the namespace

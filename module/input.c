@@ -896,7 +896,7 @@ int cftcp_segment_arrives(struct sock *sk, struct sk_buff *skb)
 	struct cftcp_segment seg;
 
 	cftcp_assert_held(sk);
-	cftcp_segment_parse(skb, &cs->entry.key, &seg);
+	cftcp_segment_parse(skb, &cs->key, &seg);
 	cs->segs_in++;
 	WRITE_ONCE(cs->last_rcv_at, ktime_get_ns());
 	if (seg.opt.bad)

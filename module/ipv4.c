@@ -175,7 +175,7 @@ static int connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 
 static void adopt(struct sock *sk, const struct sock *lsk)
 {
-	const struct cftcp_key *key = &cftcp_sk(sk)->entry.key;
+	const struct cftcp_key *key = &cftcp_sk(sk)->key;
 	struct inet_sock *inet = inet_sk(sk);
 
 	inet->inet_saddr = key->laddr.s6_addr32[3];

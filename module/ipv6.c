@@ -225,7 +225,7 @@ static void copy_pinfo(struct ipv6_pinfo *np, const struct ipv6_pinfo *from)
 static void adopt(struct sock *sk, const struct sock *lsk)
 {
 	struct ipv6_pinfo *np = &((struct cftcp6_sock *)sk)->inet6;
-	const struct cftcp_key *key = &cftcp_sk(sk)->entry.key;
+	const struct cftcp_key *key = &cftcp_sk(sk)->key;
 	struct inet_sock *inet = inet_sk(sk);
 	struct ipv6_txoptions *opt;
 

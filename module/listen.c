@@ -115,7 +115,7 @@ static void drop_request(struct cftcp_request *req, const char *why)
 	WRITE_ONCE(req->dead, true);
 	smp_mb();	/* open_request() enters the table, and then looks here */
 	if (unhash(req)) {
-		trace_cftcp_state(&req->entry.key, TCP_SYN_RECV, TCP_CLOSE,
+		trace_cftcp_state(&req->key, TCP_SYN_RECV, TCP_CLOSE,
 				  why);
 		put(req);
 	}
@@ -146,11 +146,11 @@ static u32 stamp(const struct cftcp_request *req)
 
 static struct cftcp_reply reply_of(const struct cftcp_request *req)
 {
-	const struct cftcp_af_ops *af = cftcp_wire(&req->entry.key);
+	const struct cftcp_af_ops *af = cftcp_wire(&req->key);
 	const struct sock *lsk = req->listener;
 
 	return (struct cftcp_reply) {
-		.key = req->entry.key, .has_ts = req->ts_ok,
+		.key = req->key, .has_ts = req->ts_ok,
 		.tsval = stamp(req),
 		.tsecr = req->ts_recent, .ack = req->irs + 1,
 		.tos = af->tos(lsk), .ttl = af->ttl(lsk),
@@ -249,7 +249,7 @@ static void describe(struct cftcp_request *req, struct sock *lsk,
 	struct cftcp_net *cn = cftcp_sock_net(lsk);
 	struct cftcp_reply reply;
 
-	req->entry.key = *seg->key;
+	req->key = *seg->key;
 	req->entry.family = lsk->sk_family;
 	req->entry.kind = CFTCP_KIND_REQUEST;
 	req->listener = lsk;
@@ -323,9 +323,8 @@ static bool admit(struct cftcp_request *req, struct cftcp_time_wait *old)
 	refcount_inc(&req->refs);
 	req->old = old;
 	if (old ? cftcp_time_wait_replace(old, &req->entry) :
-		  !cftcp_hash_insert(req->cn, &req->entry)) {
-		trace_cftcp_state(&req->entry.key, TCP_LISTEN, TCP_SYN_RECV,
-				  "SYN");
+		  !cftcp_hash_insert(req->cn, &req->entry, &req->key)) {
+		trace_cftcp_state(&req->key, TCP_LISTEN, TCP_SYN_RECV, "SYN");
 		return true;
 	}
 	req->old = NULL;
@@ -665,8 +664,8 @@ static struct sock *alloc_child(const struct cftcp_request *req)
 	sock_init_data(NULL, sk);
 	cftcp_sock_init_child(sk);
 	cs = cftcp_sk(sk);
-	cs->entry.key = req->entry.key;
-	cftcp_set_wire(sk, cftcp_wire(&cs->entry.key));
+	cs->key = req->key;
+	cftcp_set_wire(sk, cftcp_wire(&cs->key));
 	inherit(sk, lsk);
 	sk->sk_bound_dev_if = req->iif;
 	sk->sk_mark = req->mark;
@@ -674,7 +673,7 @@ static struct sock *alloc_child(const struct cftcp_request *req)
 	cftcp_family(sk)->adopt(sk, lsk);
 	cs->route_heard = !!req->route;
 	RCU_INIT_POINTER(cs->inet.inet_opt, cftcp_ipopt_copy(req->route));
-	cs->inet.inet_dport = cs->entry.key.fport;
+	cs->inet.inet_dport = cs->key.fport;
 	return sk;
 }
 
@@ -836,7 +835,7 @@ void cftcp_request_arrives(struct cftcp_request *req, struct sk_buff *skb)
 		consume_skb(skb);
 		return;
 	}
-	cftcp_segment_parse(skb, &req->entry.key, &seg);
+	cftcp_segment_parse(skb, &req->key, &seg);
 	trace_cftcp_segment(false, seg.key, TCP_SYN_RECV, seg.flags, seg.seq,
 			    seg.ack, seg.len, seg.wnd);
 	if (request_steps(req, &seg))

@@ -19,6 +19,7 @@ struct sock;
 /**
  * struct cftcp_request - a connection in SYN-RECEIVED that a listener opened
  * @entry: place in the connection table
+ * @key: the 4-tuple
  * @refs: one for the table, one for the queue of due times, one for @listener
  * @due: when to send the SYN,ACK again
  * @listen_node: link in cftcp_listen.requests, under its lock
@@ -53,6 +54,7 @@ struct sock;
  */
 struct cftcp_request {
 	struct cftcp_entry entry;
+	struct cftcp_key key;
 	refcount_t refs;
 	struct timerqueue_node due;
 	struct list_head listen_node;

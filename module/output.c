@@ -212,9 +212,9 @@ static int send(struct sock *sk, struct sk_buff *skb, u32 seq, u8 flags)
 		urg = cftcp_urgent_pointer(cs, seq);
 	if (urg)
 		flags |= CFTCP_FLAG_URG;
-	trace_cftcp_segment(true, &cs->entry.key, sk->sk_state, flags, seq, ack,
+	trace_cftcp_segment(true, &cs->key, sk->sk_state, flags, seq, ack,
 			    skb->len, wnd);
-	push_header(skb, &cs->entry.key, seq, ack, flags, wnd, options, len);
+	push_header(skb, &cs->key, seq, ack, flags, wnd, options, len);
 	tcp_hdr(skb)->urg_ptr = htons(urg);
 	if (flags & CFTCP_FLAG_ACK) {
 		cs->last_ack_sent = ack;

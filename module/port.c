@@ -155,6 +155,7 @@ static struct cftcp_port_ref *reserve(struct cftcp_ports *ports,
 		goto free_port;
 
 	INIT_LIST_HEAD(&ref->idle);
+	ref->cn = cftcp_sock_net(sk);
 	ref->local = cftcp_local_of(sk);
 	ref->users = 1;
 	ref->chosen = chosen;
@@ -283,8 +284,8 @@ static int hash_from(struct sock *sk)
 	int err;
 
 	cftcp_sock_set_key(sk);
-	cs->iss = cftcp_isn(&cs->entry.key);
-	err = cftcp_hash_insert(cftcp_net(sock_net(sk)), &cs->entry);
+	cs->iss = cftcp_isn(&cs->key);
+	err = cftcp_hash_insert(cftcp_net(sock_net(sk)), &cs->entry, &cs->key);
 	if (err == -EADDRINUSE && cftcp_time_wait_yield(sk))
 		return 0;
 	return err;

@@ -64,6 +64,7 @@ struct cftcp_port {
  * struct cftcp_port_ref - a reserved pair of local address and port
  * @node: link in cftcp_port.refs
  * @idle: link in cftcp_ports.idle while nobody uses it
+ * @cn: the namespace
  * @port: the port
  * @local: the address
  * @users: sockets, requests and TIME-WAIT records that hold it
@@ -75,6 +76,7 @@ struct cftcp_port {
 struct cftcp_port_ref {
 	struct hlist_node node;
 	struct list_head idle;
+	struct cftcp_net *cn;
 	struct cftcp_port *port;
 	struct cftcp_local local;
 	unsigned int users;

@@ -164,7 +164,7 @@ static void show_sock(struct seq_file *seq, struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	int state = inet_sk_state_load(sk);
-	struct cftcp_key key = cs->entry.key;
+	struct cftcp_key key = cs->key;
 	u32 tx = 0, rx;
 	u64 at;
 	int timer = timer_of(sk, &at);
@@ -190,7 +190,7 @@ static void show_sock(struct seq_file *seq, struct sock *sk)
 
 static void show_request(struct seq_file *seq, struct cftcp_request *req)
 {
-	show_key(seq, &req->entry.key, req->entry.family, TCP_SYN_RECV);
+	show_key(seq, &req->key, req->entry.family, TCP_SYN_RECV);
 	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5u %8d %d %d %pK",
 		   0, 0, RETRANSMIT, ticks_until(req->due.expires),
 		   req->rexmits,
@@ -201,7 +201,9 @@ static void show_request(struct seq_file *seq, struct cftcp_request *req)
 
 static void show_time_wait(struct seq_file *seq, struct cftcp_time_wait *tw)
 {
-	show_key(seq, &tw->entry.key, tw->entry.family, TCP_TIME_WAIT);
+	struct cftcp_key key = cftcp_time_wait_key(tw);
+
+	show_key(seq, &key, tw->entry.family, TCP_TIME_WAIT);
 	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5d %8d %d %d %pK",
 		   0, 0, TIME_WAIT_TIMER, ticks_until(READ_ONCE(tw->due.expires)),
 		   0, 0, 0, 0, refcount_read(&tw->refs), tw);

@@ -140,7 +140,7 @@ static void begin_syn(struct sock *sk)
 	cs->snd_una = cs->iss;
 	cs->snd_nxt = cs->iss;
 	cs->write_seq = cs->iss + 1;
-	cs->ts_offset = cftcp_ts_offset(&cs->entry.key);
+	cs->ts_offset = cftcp_ts_offset(&cs->key);
 	cs->ts_ok = 1;
 	cs->sack_ok = 1;
 	cs->wscale_ok = 1;

@@ -144,6 +144,7 @@ struct cftcp_saved_syn {
  *
  * @inet: must be first
  * @entry: place in the connection table
+ * @key: the 4-tuple
  * @af: the address family that carries its segments
  * @port: reserved local port, NULL if none
  * @port_node: link in cftcp_port.owners, under cftcp_ports.lock
@@ -271,6 +272,7 @@ struct cftcp_saved_syn {
 struct cftcp_sock {
 	struct inet_sock inet;
 	struct cftcp_entry entry;
+	struct cftcp_key key;
 	const struct cftcp_af_ops *af;
 	struct cftcp_port_ref *port;
 	struct hlist_node port_node;

@@ -17,12 +17,28 @@
 #include "timewait.h"
 #include "trace.h"
 
-#define drop(tw, reason) cftcp_count_drop((tw)->cn, reason)
+#define drop(tw, reason) cftcp_count_drop(net_of(tw), reason)
 
 /* How long before a record may yield to connect(): TSval has moved on. */
 #define REUSE_MS 1000
 
-static struct kmem_cache *slab;
+static struct kmem_cache *slab, *slab6;
+
+static struct cftcp_net *net_of(const struct cftcp_time_wait *tw)
+{
+	return tw->port->cn;
+}
+
+static void trace(const struct cftcp_time_wait *tw, int old, int new,
+		  const char *why)
+{
+	struct cftcp_key key;
+
+	if (!trace_cftcp_state_enabled())
+		return;
+	key = cftcp_time_wait_key(tw);
+	trace_cftcp_state(&key, old, new, why);
+}
 
 static void free_rcu(struct rcu_head *rcu)
 {
@@ -30,15 +46,17 @@ static void free_rcu(struct rcu_head *rcu)
 						  rcu);
 
 	kfree(tw->route);
-	kmem_cache_free(slab, tw);
+	kmem_cache_free(tw->ipv4 ? slab : slab6, tw);
 }
 
 static void put(struct cftcp_time_wait *tw)
 {
+	struct cftcp_net *cn = net_of(tw);
+
 	if (!refcount_dec_and_test(&tw->refs))
 		return;
-	cftcp_port_ref_put(&tw->cn->ports, tw->port, true);
-	atomic_dec(&tw->cn->time_waits);
+	cftcp_port_ref_put(&cn->ports, tw->port, true);
+	atomic_dec(&cn->time_waits);
 	call_rcu(&tw->rcu, free_rcu);
 }
 
@@ -49,15 +67,15 @@ static ktime_t end_of_2msl(const struct cftcp_time_wait *tw)
 
 static void unhash(struct cftcp_time_wait *tw, const char *why)
 {
-	if (!cftcp_hash_remove(tw->cn, &tw->entry))
+	if (!cftcp_hash_remove(net_of(tw), &tw->entry))
 		return;
-	trace_cftcp_state(&tw->entry.key, TCP_TIME_WAIT, TCP_CLOSE, why);
+	trace(tw, TCP_TIME_WAIT, TCP_CLOSE, why);
 	put(tw);
 }
 
 static void dequeue(struct cftcp_time_wait *tw)
 {
-	if (cftcp_due_del(&tw->cn->time_wait, &tw->due))
+	if (cftcp_due_del(&net_of(tw)->time_wait, &tw->due))
 		put(tw);
 }
 
@@ -78,22 +96,35 @@ void cftcp_time_wait_expired(struct cftcp_due *due,
 	struct cftcp_cell cell = cftcp_fsm(TCP_TIME_WAIT, CFTCP_EV_2MSL);
 
 	if (cell.next == TCP_CLOSE) {
-		cftcp_count(tw->cn, TimeWaitExpired);
+		cftcp_count(net_of(tw), TimeWaitExpired);
 		unhash(tw, cftcp_event_id(CFTCP_EV_2MSL));
 	}
 	put(tw);
 }
 
-static struct cftcp_time_wait *alloc(struct cftcp_net *cn)
+static struct cftcp_time_wait *alloc(struct cftcp_net *cn, bool ipv4)
 {
 	struct cftcp_time_wait *tw = NULL;
 
 	if (atomic_inc_return(&cn->time_waits) <=
 	    cftcp_sysctl(cn, max_time_wait))
-		tw = kmem_cache_alloc(slab, GFP_ATOMIC);
+		tw = kmem_cache_alloc(ipv4 ? slab : slab6, GFP_ATOMIC);
 	if (!tw)
 		atomic_dec(&cn->time_waits);
 	return tw;
+}
+
+static void fill_key(struct cftcp_time_wait *tw, const struct cftcp_key *key)
+{
+	if (!tw->ipv4) {
+		tw->key = *key;
+		return;
+	}
+	tw->key4.laddr = key->laddr.s6_addr32[3];
+	tw->key4.faddr = key->faddr.s6_addr32[3];
+	tw->key4.lport = key->lport;
+	tw->key4.fport = key->fport;
+	tw->key4.scope = key->scope;
 }
 
 static void fill(struct cftcp_time_wait *tw, struct sock *sk)
@@ -106,30 +137,34 @@ static void fill(struct cftcp_time_wait *tw, struct sock *sk)
 	u32 wnd = min(cftcp_rcv_wnd_end(cs) - cs->rcv_nxt,
 		      65535U << cs->rcv_wscale);
 
-	*tw = (struct cftcp_time_wait) {
-		.entry = { .key = cs->entry.key, .family = sk->sk_family,
-			   .kind = CFTCP_KIND_TIME_WAIT },
-		.cn = cn, .port = cs->port,
-		.snd_nxt = cs->snd_nxt, .rcv_nxt = cs->rcv_nxt,
-		.rcv_wnd = wnd, .wnd_field = wnd >> cs->rcv_wscale,
-		.ts_ok = cs->ts_ok, .ts_recent = cs->ts_recent,
-		.ts_offset = cs->ts_offset,
-		.msl_ms = cs->msl_ms ?: cftcp_sysctl(cn, msl_ms),
-		.challenge_at = jiffies,
-		.mark = READ_ONCE(sk->sk_mark), .oif = sk->sk_bound_dev_if,
-		.priority = sk->sk_priority,
-		.tos = cs->af->tos(sk), .ttl = cs->af->ttl(sk),
-		.route = cftcp_ipopt_copy(opt),
-	};
+	tw->entry.kind = CFTCP_KIND_TIME_WAIT;
+	tw->entry.family = sk->sk_family;
 	refcount_set(&tw->refs, 2);
+	tw->msl_ms = cs->msl_ms ?: cftcp_sysctl(cn, msl_ms);
 	timerqueue_init(&tw->due);
+	tw->port = cs->port;
+	tw->route = cftcp_ipopt_copy(opt);
+	tw->snd_nxt = cs->snd_nxt;
+	tw->rcv_nxt = cs->rcv_nxt;
+	tw->ts_recent = cs->ts_recent;
+	tw->challenge_at = jiffies;
+	tw->mark = READ_ONCE(sk->sk_mark);
+	tw->oif = sk->sk_bound_dev_if;
+	tw->priority = sk->sk_priority;
+	tw->wnd_field = wnd >> cs->rcv_wscale;
+	tw->rcv_wscale = cs->rcv_wscale;
+	tw->ttl = cs->af->ttl(sk);
+	tw->tos = cs->af->tos(sk);
+	tw->ts_ok = cs->ts_ok;
+	tw->ipv4 = cs->af == &cftcp_ipv4_ops;
+	fill_key(tw, &cs->key);
 }
 
 void cftcp_time_wait_enter(struct sock *sk)
 {
 	struct cftcp_net *cn = cftcp_sock_net(sk);
 	struct cftcp_sock *cs = cftcp_sk(sk);
-	struct cftcp_time_wait *tw = alloc(cn);
+	struct cftcp_time_wait *tw = alloc(cn, cs->af == &cftcp_ipv4_ops);
 
 	cftcp_assert_held(sk);
 	if (!tw) {
@@ -151,23 +186,24 @@ void cftcp_time_wait_enter(struct sock *sk)
 bool cftcp_time_wait_replace(struct cftcp_time_wait *tw,
 			     struct cftcp_entry *new)
 {
-	if (!cftcp_hash_replace(tw->cn, &tw->entry, new))
+	if (!cftcp_hash_replace(net_of(tw), &tw->entry, new))
 		return false;
-	cftcp_count(tw->cn, TimeWaitReused);
-	trace_cftcp_state(&tw->entry.key, TCP_TIME_WAIT, TCP_CLOSE,
-			  cftcp_event_id(CFTCP_EV_SYN));
+	cftcp_count(net_of(tw), TimeWaitReused);
+	trace(tw, TCP_TIME_WAIT, TCP_CLOSE, cftcp_event_id(CFTCP_EV_SYN));
 	return true;
 }
 
 bool cftcp_time_wait_restore(struct cftcp_time_wait *tw,
 			     struct cftcp_entry *entry)
 {
-	if (!cftcp_due_queued(&tw->cn->time_wait, &tw->due) ||
-	    !cftcp_hash_replace(tw->cn, entry, &tw->entry))
+	struct cftcp_net *cn = net_of(tw);
+
+	if (!cftcp_due_queued(&cn->time_wait, &tw->due) ||
+	    !cftcp_hash_replace(cn, entry, &tw->entry))
 		return false;
-	trace_cftcp_state(&tw->entry.key, TCP_CLOSE, TCP_TIME_WAIT, "restored");
+	trace(tw, TCP_CLOSE, TCP_TIME_WAIT, "restored");
 	/* Its time may have come before it was back in the table. */
-	if (!cftcp_due_queued(&tw->cn->time_wait, &tw->due))
+	if (!cftcp_due_queued(&net_of(tw)->time_wait, &tw->due))
 		unhash(tw, cftcp_event_id(CFTCP_EV_2MSL));
 	return true;
 }
@@ -183,7 +219,7 @@ static bool may_yield(const struct cftcp_time_wait *tw)
 	ktime_t since = ktime_sub_ns(READ_ONCE(tw->due.expires),
 				     2 * (u64)tw->msl_ms * NSEC_PER_MSEC);
 
-	return cftcp_sysctl(tw->cn, time_wait_reuse) && tw->ts_ok &&
+	return cftcp_sysctl(net_of(tw), time_wait_reuse) && tw->ts_ok &&
 	       ktime_ms_delta(ktime_get(), since) >= REUSE_MS;
 }
 
@@ -195,7 +231,7 @@ bool cftcp_time_wait_yield(struct sock *sk)
 	bool yields;
 
 	rcu_read_lock();
-	entry = cftcp_lookup(cftcp_sock_net(sk), &cs->entry.key);
+	entry = cftcp_lookup(cftcp_sock_net(sk), &cs->key);
 	if (entry && entry->kind == CFTCP_KIND_TIME_WAIT)
 		tw = container_of(entry, struct cftcp_time_wait, entry);
 	if (tw && !refcount_inc_not_zero(&tw->refs))
@@ -216,28 +252,29 @@ bool cftcp_time_wait_yield(struct sock *sk)
 static void send_ack(struct cftcp_time_wait *tw)
 {
 	struct cftcp_reply reply = {
-		.key = tw->entry.key, .flags = CFTCP_FLAG_ACK,
+		.key = cftcp_time_wait_key(tw), .flags = CFTCP_FLAG_ACK,
 		.seq = tw->snd_nxt, .ack = tw->rcv_nxt, .wnd = tw->wnd_field,
 		.has_ts = tw->ts_ok, .tsecr = READ_ONCE(tw->ts_recent),
-		.tsval = cftcp_clock_ms() + tw->ts_offset,
 		.tos = tw->tos, .ttl = tw->ttl, .mark = tw->mark,
 		.oif = tw->oif, .priority = tw->priority, .route = tw->route,
 	};
 
-	cftcp_wire(&reply.key)->reply(tw->cn, &reply);
+	if (tw->ts_ok)
+		reply.tsval = cftcp_clock_ms() + cftcp_ts_offset(&reply.key);
+	cftcp_wire(&reply.key)->reply(net_of(tw), &reply);
 }
 
 static void send_challenge(struct cftcp_time_wait *tw)
 {
-	unsigned long at = READ_ONCE(tw->challenge_at);
+	u32 now = jiffies;
 
-	if (time_before(jiffies, at)) {
-		cftcp_count(tw->cn, ChallengeAckSkipped);
+	if (cftcp_before(now, READ_ONCE(tw->challenge_at))) {
+		cftcp_count(net_of(tw), ChallengeAckSkipped);
 		return;
 	}
-	WRITE_ONCE(tw->challenge_at, jiffies +
-		   msecs_to_jiffies(cftcp_sysctl(tw->cn, challenge_ack_ms)));
-	cftcp_count(tw->cn, ChallengeAck);
+	WRITE_ONCE(tw->challenge_at, now +
+		   msecs_to_jiffies(cftcp_sysctl(net_of(tw), challenge_ack_ms)));
+	cftcp_count(net_of(tw), ChallengeAck);
 	send_ack(tw);
 }
 
@@ -251,8 +288,8 @@ static void event(struct cftcp_time_wait *tw, enum cftcp_event ev)
 	if (cell.act & CFTCP_DO_CHALLENGE)
 		send_challenge(tw);
 	if (cell.act & CFTCP_DO_2MSL) {
-		cftcp_count(tw->cn, TimeWaitRestarted);
-		cftcp_due_move(&tw->cn->time_wait, &tw->due, end_of_2msl(tw));
+		cftcp_count(net_of(tw), TimeWaitRestarted);
+		cftcp_due_move(&net_of(tw)->time_wait, &tw->due, end_of_2msl(tw));
 	}
 	if (cell.next == TCP_CLOSE) {
 		dequeue(tw);
@@ -263,15 +300,16 @@ static void event(struct cftcp_time_wait *tw, enum cftcp_event ev)
 /* As acceptable() of input.c; the window does not move any more. */
 static bool in_window(const struct cftcp_time_wait *tw, u32 seq)
 {
-	return seq - tw->rcv_nxt < max(tw->rcv_wnd, 1U);
+	return seq - tw->rcv_nxt <
+	       max((u32)tw->wnd_field << tw->rcv_wscale, 1U);
 }
 
 static void check_rst(struct cftcp_time_wait *tw,
 		      const struct cftcp_segment *seg)
 {
 	drop(tw, Rst);
-	if (cftcp_sysctl(tw->cn, time_wait_ignore_rst))
-		cftcp_count(tw->cn, TimeWaitRstIgnored);
+	if (cftcp_sysctl(net_of(tw), time_wait_ignore_rst))
+		cftcp_count(net_of(tw), TimeWaitRstIgnored);
 	else if (seg->seq == tw->rcv_nxt)
 		event(tw, CFTCP_EV_RST_EXACT);
 	else if (in_window(tw, seg->seq))
@@ -340,7 +378,7 @@ static void check_rest(struct cftcp_time_wait *tw,
 		event(tw, CFTCP_EV_NO_ACK);
 	} else if (seg->flags & CFTCP_FLAG_FIN &&
 		   seg->end_seq == tw->rcv_nxt) {
-		cftcp_count(tw->cn, DuplicateFin);
+		cftcp_count(net_of(tw), DuplicateFin);
 		event(tw, CFTCP_EV_FIN_DUP);
 	} else if (length && in_window(tw, seg->seq)) {
 		drop(tw, BeyondFin);
@@ -362,6 +400,7 @@ static void check_rest(struct cftcp_time_wait *tw,
 void cftcp_time_wait_arrives(struct cftcp_time_wait *tw, struct sk_buff *skb,
 			     struct sock *lsk)
 {
+	struct cftcp_key key;
 	struct cftcp_segment seg;
 
 	/* Found by RCU; @due and @rcu share their place. */
@@ -369,9 +408,10 @@ void cftcp_time_wait_arrives(struct cftcp_time_wait *tw, struct sk_buff *skb,
 		consume_skb(skb);
 		return;
 	}
-	cftcp_segment_parse(skb, &tw->entry.key, &seg);
+	key = cftcp_time_wait_key(tw);
+	cftcp_segment_parse(skb, &key, &seg);
 	if (seg.opt.bad)
-		cftcp_count(tw->cn, BadOptions);
+		cftcp_count(net_of(tw), BadOptions);
 	trace_cftcp_segment(false, seg.key, TCP_TIME_WAIT, seg.flags, seg.seq,
 			    seg.ack, seg.len, seg.wnd);
 	if (seg.flags & CFTCP_FLAG_RST)
@@ -398,16 +438,27 @@ void cftcp_time_wait_purge(struct cftcp_net *cn)
 	}
 }
 
+static void destroy_slabs(void)
+{
+	kmem_cache_destroy(slab);
+	kmem_cache_destroy(slab6);
+}
+
 int cftcp_time_wait_register(void)
 {
-	slab = kmem_cache_create("cftcp_time_wait",
-				 sizeof(struct cftcp_time_wait), 0,
-				 SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT, NULL);
-	return slab ? 0 : -ENOMEM;
+	slab = kmem_cache_create("cftcp_time_wait", CFTCP_TIME_WAIT_IPV4_SIZE,
+				 0, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT, NULL);
+	slab6 = kmem_cache_create("cftcp_time_wait6",
+				  sizeof(struct cftcp_time_wait), 0,
+				  SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT, NULL);
+	if (slab && slab6)
+		return 0;
+	destroy_slabs();
+	return -ENOMEM;
 }
 
 void cftcp_time_wait_unregister(void)
 {
 	rcu_barrier();
-	kmem_cache_destroy(slab);
+	destroy_slabs();
 }

@@ -7,9 +7,9 @@
 #include <linux/timerqueue.h>
 
 #include "hash.h"
+#include "port.h"
 
 struct cftcp_due;
-struct cftcp_net;
 struct sk_buff;
 struct sock;
 
@@ -17,51 +17,86 @@ struct sock;
  * struct cftcp_time_wait - a connection in TIME-WAIT
  * @entry: place in the connection table
  * @refs: one for the table, one for the queue
+ * @msl_ms: MSL of this connection
  * @due: the end of 2MSL
  * @rcu: frees it, once it is out of the queue
- * @cn: the namespace
  * @port: the reservation; holds a reference
+ * @route: IPv4 options, a source route among them, or NULL
  * @snd_nxt: SND.NXT
  * @rcv_nxt: RCV.NXT
- * @rcv_wnd: RCV.WND, octets
  * @ts_recent: TS.Recent
- * @ts_offset: of our timestamps
- * @msl_ms: MSL of this connection
  * @challenge_at: jiffies, earliest time of the next challenge ACK
  * @mark: routing mark
  * @oif: bound device
  * @priority: skb priority
- * @route: IPv4 options, a source route among them, or NULL
- * @wnd_field: window field of our ACKs
- * @tos: IP type of service
+ * @wnd_field: RCV.WND as our ACKs show it
  * @ttl: IP time to live, -1 for the route's
+ * @tos: IP type of service
+ * @rcv_wscale: shift of @wnd_field
  * @ts_ok: timestamps in use
+ * @ipv4: the connection is IPv4's: @key4 is the 4-tuple, and the object ends
+ *	behind it
+ * @key4: addresses, ports and scope, as in struct cftcp_key
+ * @key: the 4-tuple of IPv6
+ *
+ * There may be a million of them, and they outlast all else.
  */
 struct cftcp_time_wait {
 	struct cftcp_entry entry;
 	refcount_t refs;
+	u32 msl_ms;
 	union {
 		struct timerqueue_node due;
 		struct rcu_head rcu;
 	};
-	struct cftcp_net *cn;
 	struct cftcp_port_ref *port;
+	struct ip_options_rcu *route;
 	u32 snd_nxt;
 	u32 rcv_nxt;
-	u32 rcv_wnd;
 	u32 ts_recent;
-	u32 ts_offset;
-	u32 msl_ms;
-	unsigned long challenge_at;
+	u32 challenge_at;
 	u32 mark;
 	int oif;
 	u32 priority;
-	struct ip_options_rcu *route;
 	u16 wnd_field;
-	u8 tos;
 	s16 ttl;
-	bool ts_ok;
+	u8 tos;
+	u8 rcv_wscale:4,
+	   ts_ok:1,
+	   ipv4:1;
+	union {
+		struct {
+			__be32 laddr;
+			__be32 faddr;
+			__be16 lport;
+			__be16 fport;
+			int scope;
+		} key4;
+		struct cftcp_key key;
+	};
 };
+
+/* Octets of the record of an IPv4 connection. */
+#define CFTCP_TIME_WAIT_IPV4_SIZE offsetofend(struct cftcp_time_wait, key4)
+
+static_assert(CFTCP_TIME_WAIT_IPV4_SIZE <= 128);
+static_assert(sizeof(struct cftcp_time_wait) <= 192);
+
+/** cftcp_time_wait_key() - the 4-tuple of a record */
+static inline struct cftcp_key
+cftcp_time_wait_key(const struct cftcp_time_wait *tw)
+{
+	struct cftcp_key key;
+
+	if (!tw->ipv4)
+		return tw->key;
+	ipv6_addr_set_v4mapped(tw->key4.laddr, &key.laddr);
+	ipv6_addr_set_v4mapped(tw->key4.faddr, &key.faddr);
+	key.lport = tw->key4.lport;
+	key.fport = tw->key4.fport;
+	key.scope = tw->key4.scope;
+	return key;
+}
 
 /**
  * cftcp_time_wait_enter() - 2MSL begins; the full socket becomes CLOSED
@@ -135,7 +170,7 @@ void cftcp_time_wait_drop(struct cftcp_time_wait *tw);
 void cftcp_time_wait_cancel(struct cftcp_time_wait *tw);
 /** cftcp_time_wait_purge() - free all records of a namespace, expired or not */
 void cftcp_time_wait_purge(struct cftcp_net *cn);
-/** cftcp_time_wait_register() - make the slab. Context: process */
+/** cftcp_time_wait_register() - make the slabs. Context: process */
 int cftcp_time_wait_register(void);
 /** cftcp_time_wait_unregister() - the reverse; waits for RCU */
 void cftcp_time_wait_unregister(void);
