@@ -19,8 +19,8 @@ BUILD ?= build/$(KREL)
 KBUILD_FLAGS ?=
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all module vm-module load unload setup demo check check-debug lint \
-	coverage clean help
+.PHONY: all module vm-module load unload setup demo check check-debug bench \
+	lint coverage clean help
 
 all: module build/cftcpize.so
 
@@ -75,6 +75,9 @@ check:
 check-debug:
 	@scripts/check --debug
 
+bench:
+	@scripts/bench $(BENCH)
+
 lint:
 	@scripts/lint
 
@@ -91,6 +94,8 @@ help:
 	@echo 'make check         set up, and run all selftests in VMs, on both kernels;'
 	@echo '                   TESTS="test_a.py test_b.sh" KERNELS=6.1 select'
 	@echo 'make check-debug   the same on a kernel with KASAN, lockdep and kmemleak'
+	@echo 'make bench         set up, and measure cftcp against stock TCP in a VM;'
+	@echo '                   BENCH="--quick --only crr rpc" as scripts/bench'
 	@echo 'make lint          style, warnings, sparse, shellcheck'
 	@echo 'make coverage      every requirement with its tests'
 	@echo 'make vm-module     build for the kernels that VMs boot, into build/6.1 and 6.12'
