@@ -88,6 +88,7 @@ struct cftcp_syn_options {
  * @redirect: the route learns of a nearer router from an ICMP message. Socket
  *	lock held
  * @recverr: does the user want ICMP errors at once (IP_RECVERR)?
+ * @route_cookie: what tells that a route is still the one it was
  * @reply: build and send a segment without a socket; any context
  * @reply_mss: MSS to offer to a peer without a socket, from its route
  * @unfit: is a received segment to be dropped for its addresses, checksum,
@@ -123,6 +124,7 @@ struct cftcp_af_ops {
 	void (*mtu_reduced)(struct sock *sk, u32 mtu);
 	void (*redirect)(struct sock *sk, struct sk_buff *skb);
 	bool (*recverr)(const struct sock *sk);
+	u32 (*route_cookie)(const struct dst_entry *dst);
 	void (*reply)(struct cftcp_net *cn, const struct cftcp_reply *reply);
 	u16 (*reply_mss)(struct cftcp_net *cn, const struct cftcp_reply *reply);
 	bool (*unfit)(struct cftcp_net *cn, struct sk_buff *skb,

@@ -20,7 +20,7 @@ static u64 round_trip_ns(const struct cftcp_sock *cs)
 void cftcp_rcvbuf_follow(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
-	u64 now = ktime_get_ns(), want;
+	u64 now = cs->last_rcv_at, want;
 
 	if (cs->read_round_at) {
 		if (now - cs->read_round_at < round_trip_ns(cs))

@@ -8,6 +8,7 @@
 #include <net/xfrm.h>
 
 #include "close.h"
+#include "early.h"
 #include "input.h"
 #include "listen.h"
 #include "output.h"
@@ -56,6 +57,7 @@ void cftcp_destroy(struct sock *sk)
 	xfrm_sk_free_policy(sk);
 	/* A route counts in its namespace, which may go before our memory. */
 	sk_dst_reset(sk);
+	cftcp_early_forget(sk);
 	cftcp_sk(sk)->destroyed = 1;
 	if (cftcp_sk(sk)->orphaned) {
 		cftcp_sk(sk)->orphaned = 0;

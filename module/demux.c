@@ -5,6 +5,7 @@
 
 #include "af.h"
 #include "demux.h"
+#include "early.h"
 #include "icmp.h"
 #include "input.h"
 #include "listen.h"
@@ -17,12 +18,10 @@
  * Segments.
  */
 
-static bool unfit(const struct cftcp_arrival *arrival, struct sk_buff *skb,
-		  const struct sock *sk)
+static bool unfit(struct cftcp_net *cn, const struct cftcp_af_ops *af,
+		  struct sk_buff *skb, const struct sock *sk)
 {
-	struct cftcp_net *cn = arrival->cn;
-
-	if (cftcp_wire(&arrival->key)->unfit(cn, skb, sk))
+	if (af->unfit(cn, skb, sk))
 		return true;
 	nf_reset_ct(skb);
 	if (sk && sk_filter_trim_cap((struct sock *)sk, skb,
@@ -41,16 +40,32 @@ static void to_socket(struct cftcp_net *cn, struct sock *sk,
 
 	sk_incoming_cpu_update(sk);
 	sk_mark_napi_id(sk, skb);
-	skb_dst_drop(skb);
 	skb->dev = NULL;
 	bh_lock_sock_nested(sk);
 	if (!sock_owned_by_user(sk)) {
+		if (cftcp_fsm_covers(sk->sk_state))
+			cftcp_early_keep(sk, skb);
+		skb_dst_drop(skb);
 		cftcp_segment_arrives(sk, skb);
-	} else if (sk_add_backlog(sk, skb, limit)) {
-		cftcp_count_drop(cn, Backlog);
-		kfree_skb(skb);
+	} else {
+		skb_dst_drop(skb);
+		if (sk_add_backlog(sk, skb, limit)) {
+			cftcp_count_drop(cn, Backlog);
+			kfree_skb(skb);
+		}
 	}
 	bh_unlock_sock(sk);
+}
+
+/* A full socket's. */
+static void deliver(struct cftcp_net *cn, struct sock *sk, struct sk_buff *skb)
+{
+	if (unfit(cn, cftcp_sk(sk)->af, skb, sk)) {
+		kfree_skb(skb);
+		return;
+	}
+	cftcp_segment_pull(skb);
+	to_socket(cn, sk, skb);
 }
 
 /* SO_BINDTODEVICE: did it come in by the connection's device? */
@@ -89,6 +104,7 @@ static struct cftcp_entry *look_up(struct cftcp_arrival *arrival)
 static bool to_entry(struct cftcp_arrival *arrival, struct cftcp_entry *entry,
 		     struct sk_buff *skb)
 {
+	const struct cftcp_af_ops *af = cftcp_wire(&arrival->key);
 	struct cftcp_net *cn = arrival->cn;
 	struct cftcp_request *req;
 	struct sock *sk, *lsk;
@@ -98,17 +114,12 @@ static bool to_entry(struct cftcp_arrival *arrival, struct cftcp_entry *entry,
 		sk = cftcp_to_sk(container_of(entry, struct cftcp_sock, entry));
 		if (!refcount_inc_not_zero(&sk->sk_refcnt))
 			return false;
-		if (unfit(arrival, skb, sk)) {
-			kfree_skb(skb);
-		} else {
-			cftcp_segment_pull(skb);
-			to_socket(cn, sk, skb);
-		}
+		deliver(cn, sk, skb);
 		sock_put(sk);
 		return true;
 	case CFTCP_KIND_REQUEST:
 		req = container_of(entry, struct cftcp_request, entry);
-		if (unfit(arrival, skb, req->listener)) {
+		if (unfit(cn, af, skb, req->listener)) {
 			kfree_skb(skb);
 			return true;
 		}
@@ -122,7 +133,7 @@ static bool to_entry(struct cftcp_arrival *arrival, struct cftcp_entry *entry,
 		if (lsk)
 			lsk = cftcp_listener_of_group(lsk, &arrival->key, skb);
 		/* A SYN may be the listener's. */
-		if (unfit(arrival, skb, tcp_hdr(skb)->syn ? lsk : NULL)) {
+		if (unfit(cn, af, skb, tcp_hdr(skb)->syn ? lsk : NULL)) {
 			kfree_skb(skb);
 			return true;
 		}
@@ -138,13 +149,14 @@ static bool to_entry(struct cftcp_arrival *arrival, struct cftcp_entry *entry,
 static void to_listener(struct cftcp_arrival *arrival, struct sock *lsk,
 			struct sk_buff *skb)
 {
+	const struct cftcp_af_ops *af = cftcp_wire(&arrival->key);
 	struct cftcp_segment seg;
 
-	if (unfit(arrival, skb, lsk)) {
+	if (unfit(arrival->cn, af, skb, lsk)) {
 		kfree_skb(skb);
 		return;
 	}
-	if (cftcp_wire(&arrival->key)->bad_source(arrival->cn, skb)) {
+	if (af->bad_source(arrival->cn, skb)) {
 		cftcp_count_drop(arrival->cn, Address);
 		kfree_skb(skb);
 		return;
@@ -157,14 +169,36 @@ static void to_listener(struct cftcp_arrival *arrival, struct sock *lsk,
 	consume_skb(skb);
 }
 
-static bool drop_short(struct cftcp_net *cn, struct sk_buff *skb, bool offset)
+/* The header is there, with all of its options. Consumes @skb if not. */
+static bool pull_header(struct cftcp_net *cn, struct sk_buff *skb)
 {
-	if (offset)
-		cftcp_count_drop(cn, DataOffset);
-	else
+	cftcp_count(cn, InSegs);
+	if (!pskb_may_pull(skb, sizeof(struct tcphdr))) {
 		cftcp_count_drop(cn, Short);
+	} else if (tcp_hdr(skb)->doff < sizeof(struct tcphdr) / 4 ||
+		   !pskb_may_pull(skb, tcp_hdrlen(skb))) {
+		cftcp_count_drop(cn, DataOffset);
+	} else {
+		return true;
+	}
 	kfree_skb(skb);
-	return true;
+	return false;
+}
+
+struct sock *cftcp_demux_sock(struct cftcp_arrival *arrival)
+{
+	struct cftcp_entry *entry = look_up(arrival);
+
+	if (!entry || entry->kind != CFTCP_KIND_SOCK)
+		return NULL;
+	return cftcp_to_sk(container_of(entry, struct cftcp_sock, entry));
+}
+
+void cftcp_demux_to(struct cftcp_net *cn, struct sock *sk, struct sk_buff *skb)
+{
+	if (pull_header(cn, skb))
+		deliver(cn, sk, skb);
+	sock_put(sk);
 }
 
 bool cftcp_demux(struct sk_buff *skb, struct cftcp_arrival *arrival)
@@ -173,7 +207,6 @@ bool cftcp_demux(struct sk_buff *skb, struct cftcp_arrival *arrival)
 	struct cftcp_net *cn = arrival->cn;
 	struct cftcp_entry *entry;
 	struct sock *lsk = NULL;
-	struct tcphdr *th;
 
 	entry = look_up(arrival);
 	if (!entry)
@@ -182,12 +215,8 @@ bool cftcp_demux(struct sk_buff *skb, struct cftcp_arrival *arrival)
 	if (!entry && !lsk)
 		return false;
 
-	cftcp_count(cn, InSegs);
-	if (!pskb_may_pull(skb, sizeof(*th)))
-		return drop_short(cn, skb, false);
-	th = tcp_hdr(skb);
-	if (th->doff < sizeof(*th) / 4 || !pskb_may_pull(skb, th->doff * 4))
-		return drop_short(cn, skb, true);
+	if (!pull_header(cn, skb))
+		return true;
 	if (entry)
 		return to_entry(arrival, entry, skb);
 	to_listener(arrival, cftcp_listener_of_group(lsk, key, skb), skb);

@@ -10,6 +10,7 @@
 struct cftcp_icmp;
 struct cftcp_net;
 struct sk_buff;
+struct sock;
 
 /**
  * struct cftcp_arrival - a segment at the receive hook
@@ -34,6 +35,24 @@ struct cftcp_arrival {
  * Return: false when nobody here knows the connection: it is stock TCP's.
  */
 bool cftcp_demux(struct sk_buff *skb, struct cftcp_arrival *arrival);
+
+/**
+ * cftcp_demux_sock() - the full socket that a segment is for
+ * @arrival: filled in but for the scope of the key
+ *
+ * Context: softirq, under rcu_read_lock().
+ * Return: the socket without a reference, NULL if there is none.
+ */
+struct sock *cftcp_demux_sock(struct cftcp_arrival *arrival);
+/**
+ * cftcp_demux_to() - hand a segment to a socket that was found for it
+ * @cn: the namespace
+ * @sk: the socket; its reference is consumed
+ * @skb: at its TCP header; consumed
+ *
+ * Context: softirq, under rcu_read_lock().
+ */
+void cftcp_demux_to(struct cftcp_net *cn, struct sock *sk, struct sk_buff *skb);
 
 /**
  * cftcp_demux_icmp() - hand an ICMP message to whom it is for

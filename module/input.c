@@ -524,7 +524,7 @@ static void process_ack(struct sock *sk, const struct cftcp_segment *seg)
 static bool established(struct sock *sk, const struct cftcp_segment *seg)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
-	u64 now = ktime_get_ns();
+	u64 now = cs->now;
 
 	if (seg->ack != cs->snd_nxt) {
 		cftcp_reply_rst(cftcp_sock_net(sk), seg);
@@ -771,7 +771,7 @@ static void take_syn(struct sock *sk, const struct cftcp_segment *seg)
 static void connected(struct sock *sk, const struct cftcp_segment *seg)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
-	u64 now = ktime_get_ns();
+	u64 now = cs->now;
 
 	cs->snd_una = seg->ack;
 	cs->highest_sacked = seg->ack;
@@ -898,7 +898,7 @@ int cftcp_segment_arrives(struct sock *sk, struct sk_buff *skb)
 	cftcp_assert_held(sk);
 	cftcp_segment_parse(skb, &cs->key, &seg);
 	cs->segs_in++;
-	WRITE_ONCE(cs->last_rcv_at, ktime_get_ns());
+	WRITE_ONCE(cs->last_rcv_at, cftcp_tick(cs));
 	if (seg.opt.bad)
 		cftcp_count(cftcp_sock_net(sk), BadOptions);
 	trace_cftcp_segment(false, seg.key, sk->sk_state, seg.flags, seg.seq,

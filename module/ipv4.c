@@ -15,6 +15,7 @@
 #include "af.h"
 #include "compat.h"
 #include "demux.h"
+#include "early.h"
 #include "icmp.h"
 #include "ipopt.h"
 #include "ipv4.h"
@@ -385,27 +386,58 @@ static bool bad_source(struct cftcp_net *cn, const struct sk_buff *skb)
 	return type == RTN_BROADCAST || type == RTN_MULTICAST;
 }
 
+static void fill_arrival(struct cftcp_arrival *arrival,
+			 const struct sk_buff *skb)
+{
+	const struct tcphdr *th = tcp_hdr(skb);
+
+	ipv6_addr_set_v4mapped(ip_hdr(skb)->daddr, &arrival->key.laddr);
+	ipv6_addr_set_v4mapped(ip_hdr(skb)->saddr, &arrival->key.faddr);
+	arrival->key.lport = th->dest;
+	arrival->key.fport = th->source;
+	arrival->dif = inet_iif(skb);
+	arrival->sdif = inet_sdif(skb);
+}
+
+unsigned int cftcp_ipv4_early(void *priv, struct sk_buff *skb,
+			      const struct nf_hook_state *state)
+{
+	const struct iphdr *iph = ip_hdr(skb);
+	struct cftcp_arrival arrival;
+
+	/* What is of a VRF is told by a later step. */
+	if (iph->protocol != IPPROTO_TCP || iph->ihl != 5 ||
+	    ip_is_fragment(iph) || skb_dst(skb) || skb->sk ||
+	    netif_is_l3_slave(skb->dev) ||
+	    !pskb_may_pull(skb, sizeof(*iph) + sizeof(struct tcphdr)))
+		return NF_ACCEPT;
+	arrival.cn = cftcp_net(state->net);
+	if (cftcp_port_used(&arrival.cn->ports, tcp_hdr(skb)->dest)) {
+		fill_arrival(&arrival, skb);
+		cftcp_early(skb, &arrival);
+	}
+	return NF_ACCEPT;
+}
+
 static int receive(struct sk_buff *skb)
 {
+	struct sock *sk = cftcp_early_sock(skb);
 	struct cftcp_arrival arrival;
-	const struct tcphdr *th;
 
 	arrival.cn = cftcp_net(dev_net(skb->dev));
+	if (likely(sk)) {
+		cftcp_demux_to(arrival.cn, sk, skb);
+		return 0;
+	}
 	/* TPROXY, early demux or BPF found a stock socket for it. */
 	if (unlikely(skb->sk))
 		return stock->handler(skb);
 	/* The two ports decide whose it is. */
 	if (!pskb_may_pull(skb, 4))
 		return stock->handler(skb);
-	th = tcp_hdr(skb);
-	if (likely(!cftcp_port_used(&arrival.cn->ports, th->dest)))
+	if (likely(!cftcp_port_used(&arrival.cn->ports, tcp_hdr(skb)->dest)))
 		return stock->handler(skb);
-	ipv6_addr_set_v4mapped(ip_hdr(skb)->daddr, &arrival.key.laddr);
-	ipv6_addr_set_v4mapped(ip_hdr(skb)->saddr, &arrival.key.faddr);
-	arrival.key.lport = th->dest;
-	arrival.key.fport = th->source;
-	arrival.dif = inet_iif(skb);
-	arrival.sdif = inet_sdif(skb);
+	fill_arrival(&arrival, skb);
 	return cftcp_demux(skb, &arrival) ? 0 : stock->handler(skb);
 }
 
@@ -551,6 +583,11 @@ static s16 ttl(const struct sock *sk)
 	return READ_ONCE(inet_sk(sk)->uc_ttl);
 }
 
+static u32 route_cookie(const struct dst_entry *dst)
+{
+	return 0;
+}
+
 static u16 options_len(const struct sock *sk)
 {
 	return cftcp_ipopt_len(options(sk));
@@ -569,6 +606,7 @@ const struct cftcp_af_ops cftcp_ipv4_ops = {
 	.mtu_reduced	= mtu_reduced,
 	.redirect	= redirect,
 	.recverr	= cftcp_recverr,
+	.route_cookie	= route_cookie,
 	.reply		= reply,
 	.reply_mss	= reply_mss,
 	.unfit		= unfit,

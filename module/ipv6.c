@@ -14,6 +14,7 @@
 
 #include "compat.h"
 #include "demux.h"
+#include "early.h"
 #include "icmp.h"
 #include "ipv4.h"
 #include "netns.h"
@@ -434,32 +435,66 @@ static bool bad_source(struct cftcp_net *cn, const struct sk_buff *skb)
 	return !(ipv6_addr_type(&ipv6_hdr(skb)->saddr) & IPV6_ADDR_UNICAST);
 }
 
+static void fill_arrival(struct cftcp_arrival *arrival,
+			 const struct sk_buff *skb)
+{
+	const struct ipv6hdr *hdr = ipv6_hdr(skb);
+	const struct tcphdr *th = tcp_hdr(skb);
+
+	arrival->key = (struct cftcp_key) {
+		.laddr = hdr->daddr, .faddr = hdr->saddr,
+		.lport = th->dest, .fport = th->source,
+	};
+	arrival->dif = inet6_iif(skb);
+	arrival->sdif = inet6_sdif(skb);
+}
+
+/* Mapped addresses stand for IPv4 here, and for nothing on a wire. */
+static bool no_address(const struct ipv6hdr *hdr)
+{
+	return ipv6_addr_v4mapped(&hdr->saddr) ||
+	       ipv6_addr_v4mapped(&hdr->daddr);
+}
+
+unsigned int cftcp_ipv6_early(void *priv, struct sk_buff *skb,
+			      const struct nf_hook_state *state)
+{
+	const struct ipv6hdr *hdr = ipv6_hdr(skb);
+	struct cftcp_arrival arrival;
+
+	/* What is of a VRF is told by a later step. */
+	if (hdr->nexthdr != NEXTHDR_TCP || no_address(hdr) || skb_dst(skb) ||
+	    skb->sk || netif_is_l3_slave(skb->dev) ||
+	    !pskb_may_pull(skb, sizeof(*hdr) + sizeof(struct tcphdr)))
+		return NF_ACCEPT;
+	arrival.cn = cftcp_net(state->net);
+	if (cftcp_port_used(&arrival.cn->ports, tcp_hdr(skb)->dest)) {
+		fill_arrival(&arrival, skb);
+		cftcp_early(skb, &arrival);
+	}
+	return NF_ACCEPT;
+}
+
 static int receive(struct sk_buff *skb)
 {
+	struct sock *sk = cftcp_early_sock(skb);
 	struct cftcp_arrival arrival;
-	const struct ipv6hdr *hdr;
-	const struct tcphdr *th;
 
 	arrival.cn = cftcp_net(dev_net(skb->dev));
+	if (likely(sk)) {
+		cftcp_demux_to(arrival.cn, sk, skb);
+		return 0;
+	}
 	/* TPROXY, early demux or BPF found a stock socket for it. */
 	if (unlikely(skb->sk))
 		return stock->handler(skb);
 	/* The two ports decide whose it is. */
 	if (!pskb_may_pull(skb, 4))
 		return stock->handler(skb);
-	th = tcp_hdr(skb);
-	if (likely(!cftcp_port_used(&arrival.cn->ports, th->dest)))
+	if (likely(!cftcp_port_used(&arrival.cn->ports, tcp_hdr(skb)->dest)) ||
+	    no_address(ipv6_hdr(skb)))
 		return stock->handler(skb);
-	hdr = ipv6_hdr(skb);
-	/* Mapped addresses stand for IPv4 here, and for nothing on a wire. */
-	if (ipv6_addr_v4mapped(&hdr->saddr) || ipv6_addr_v4mapped(&hdr->daddr))
-		return stock->handler(skb);
-	arrival.key = (struct cftcp_key) {
-		.laddr = hdr->daddr, .faddr = hdr->saddr,
-		.lport = th->dest, .fport = th->source,
-	};
-	arrival.dif = inet6_iif(skb);
-	arrival.sdif = inet6_sdif(skb);
+	fill_arrival(&arrival, skb);
 	return cftcp_demux(skb, &arrival) ? 0 : stock->handler(skb);
 }
 
@@ -555,6 +590,11 @@ static int getsockopt(struct sock *sk, int level, int optname,
 	return -ENOPROTOOPT;
 }
 
+static u32 route_cookie(const struct dst_entry *dst)
+{
+	return rt6_get_cookie((const struct rt6_info *)dst);
+}
+
 const struct cftcp_af_ops cftcp_ipv6_ops = {
 	.net_header_len	= sizeof(struct ipv6hdr),
 	.gso_type	= SKB_GSO_TCPV6,
@@ -568,6 +608,7 @@ const struct cftcp_af_ops cftcp_ipv6_ops = {
 	.mtu_reduced	= mtu_reduced,
 	.redirect	= redirect,
 	.recverr	= cftcp_recverr6,
+	.route_cookie	= route_cookie,
 	.reply		= reply,
 	.reply_mss	= reply_mss,
 	.unfit		= unfit,

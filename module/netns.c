@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "close.h"
+#include "early.h"
 #include "listen.h"
 #include "netns.h"
 #include "procfs.h"
@@ -51,6 +52,7 @@ static void __net_exit exit_net_state(struct net *net)
 {
 	struct cftcp_net *cn = cftcp_net(net);
 
+	cftcp_early_stop(cn);
 	cftcp_procfs_exit(cn);
 	cftcp_sysctl_exit(cn);
 	cftcp_orphans_purge(cn);
@@ -58,7 +60,10 @@ static void __net_exit exit_net_state(struct net *net)
 	cftcp_due_exit(&cn->requests);
 	cftcp_due_exit(&cn->time_wait);
 	cftcp_ports_exit(cn);
-	/* The RCU callbacks of sockets look at their namespace. */
+	/* The RCU callbacks of sockets look at their namespace, and so may a
+	 * hook that runs still.
+	 */
+	synchronize_net();
 	rcu_barrier();
 	cftcp_hash_exit(cn);
 	free_percpu(cn->mib);

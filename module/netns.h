@@ -35,6 +35,7 @@
  * @orphans: number of closed sockets that are still closing
  * @sockets: number of full sockets
  * @established: how many of them are in ESTABLISHED or CLOSE-WAIT
+ * @early: the hooks of early.c are in place
  */
 struct cftcp_net {
 	struct net *net;
@@ -52,6 +53,7 @@ struct cftcp_net {
 	atomic_t orphans;
 	atomic_t sockets;
 	atomic_t established;
+	bool early;
 };
 
 extern unsigned int cftcp_net_id;

@@ -139,7 +139,7 @@ static unsigned int write_all_options(u8 *ptr, struct sock *sk,
 		cftcp_choose_syn_options(sk, &syn);
 	len = cftcp_write_options(ptr, flags & CFTCP_FLAG_SYN ? &syn : NULL,
 				  cs->ts_ok,
-				  cftcp_clock_ms() + cs->ts_offset,
+				  cftcp_tsval(cs),
 				  flags & CFTCP_FLAG_ACK ? cs->ts_recent : 0);
 	if (cs->sack_ok && (flags & CFTCP_FLAG_ACK) &&
 	    !(flags & (CFTCP_FLAG_SYN | CFTCP_FLAG_RST)))
@@ -229,7 +229,7 @@ static int send(struct sock *sk, struct sk_buff *skb, u32 seq, u8 flags)
 	if (text) {
 		cs->bytes_sent += text;
 		cs->data_segs_out += cftcp_segs(skb);
-		cs->last_data_sent_at = ktime_get_ns();
+		cs->last_data_sent_at = cs->now;
 	}
 	cftcp_count(cftcp_sock_net(sk), OutSegs);
 	return cs->af->xmit(sk, skb);
@@ -250,6 +250,7 @@ static int send_bare(struct sock *sk, u32 seq, u8 flags)
 	if (!skb)
 		return -ENOMEM;
 	skb_reserve(skb, MAX_TCP_HEADER);
+	cftcp_tick(cftcp_sk(sk));
 	return send(sk, skb, seq, flags);
 }
 
@@ -518,7 +519,7 @@ static int send_queued(struct sock *sk, struct sk_buff *skb, u32 mss)
 	}
 	if (!out)
 		return -ENOMEM;
-	cb->sent_at = ktime_get_ns();
+	cb->sent_at = cftcp_tick(cftcp_sk(sk));
 	if (!cb->first_sent)
 		cb->first_sent = cb->sent_at;
 	return send(sk, out, cb->seq, cb->flags | CFTCP_FLAG_ACK);

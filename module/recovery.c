@@ -471,6 +471,7 @@ void cftcp_recovery_cut(struct sock *sk)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct cftcp_cb *cb, *next;
 
+	cftcp_tick(cs);
 	list_for_each_entry_safe(cb, next, &cs->sent, node)
 		if (cftcp_cb_skb(cb)->len > cs->mss)
 			to_lost(cs, cb);
@@ -498,7 +499,7 @@ static void forget_sacks(struct cftcp_sock *cs)
 /* RFC 8985 section 6.3: the head, and what left no later than it may have. */
 static void mark_overdue(struct cftcp_sock *cs, struct sk_buff *head)
 {
-	u64 now = ktime_get_ns(), patience = patience_ns(cs);
+	u64 now = cs->now, patience = patience_ns(cs);
 	struct cftcp_cb *cb, *next;
 
 	mark_lost(cs, cftcp_cb(head));
@@ -517,7 +518,7 @@ void cftcp_recovery_rto(struct sock *sk)
 	if (!head)
 		return;
 	if (!cs->timeouts)
-		cs->timeout_tsval = cftcp_clock_ms() + cs->ts_offset;
+		cs->timeout_tsval = cftcp_tsval(cs);
 	cs->timeouts += cs->timeouts < U8_MAX;
 	cs->probing = 0;
 	cs->recovering = 1;
@@ -532,7 +533,7 @@ void cftcp_recovery_rto(struct sock *sk)
 
 void cftcp_recovery_reorder(struct sock *sk)
 {
-	u64 wait = find_losses(cftcp_sk(sk), ktime_get_ns());
+	u64 wait = find_losses(cftcp_sk(sk), cftcp_sk(sk)->now);
 
 	repair(sk);
 	cftcp_timer_repaired(sk, wait);
@@ -550,7 +551,7 @@ static bool end_recovery(struct cftcp_sock *cs)
 bool cftcp_recovery_acked(struct sock *sk, const struct cftcp_segment *seg)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
-	struct delivery d = { .seg = seg, .now = ktime_get_ns() };
+	struct delivery d = { .seg = seg, .now = cs->now };
 	bool advanced = cftcp_after(seg->ack, cs->snd_una);
 	bool recovered;
 	u64 wait = 0;

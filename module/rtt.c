@@ -41,7 +41,7 @@ static u32 echoed_rtt_us(const struct cftcp_sock *cs,
 
 	if (!cs->ts_ok || !seg->opt.has_ts || !seg->opt.tsecr)
 		return 0;
-	ms = cftcp_clock_ms() + cs->ts_offset - seg->opt.tsecr;
+	ms = cftcp_tsval(cs) - seg->opt.tsecr;
 	return ms < CFTCP_DAY_MS ? max(ms, 1U) * USEC_PER_MSEC : 0;
 }
 

@@ -16,6 +16,7 @@
 
 #include "buffer.h"
 #include "close.h"
+#include "early.h"
 #include "input.h"
 #include "listen.h"
 #include "opt.h"
@@ -107,6 +108,7 @@ static int init(struct sock *sk)
 {
 	if (!cftcp_sysctl(cftcp_sock_net(sk), enabled))
 		return -ENOPROTOOPT;
+	cftcp_early_start(cftcp_sock_net(sk));
 	cftcp_sock_init_fields(sk);
 	return 0;
 }
@@ -215,6 +217,7 @@ static void forget_connection(struct sock *sk)
 	WRITE_ONCE(sk->sk_err_soft, 0);
 	sock_reset_flag(sk, SOCK_DONE);
 	sk_dst_reset(sk);
+	cftcp_early_forget(sk);
 }
 
 /* Would the connection have gone on? Not after both FINs. */

@@ -265,6 +265,8 @@ struct cftcp_saved_syn {
  * @segs_in: segments received
  * @retrans: segments sent again
  * @created_at: ns, when it was established
+ * @now: ns, when the segment or timeout that is worked on came, or a segment
+ *	left since; see cftcp_tick()
  * @last_rcv_at: ns, when the last segment came
  * @last_data_sent_at: ns, when text was last sent
  * @last_data_rcv_at: ns, when text last came
@@ -392,6 +394,7 @@ struct cftcp_sock {
 	u32 segs_in;
 	u32 retrans;
 	u64 created_at;
+	u64 now;
 	u64 last_rcv_at;
 	u64 last_data_sent_at;
 	u64 last_data_rcv_at;
@@ -439,6 +442,23 @@ static inline bool cftcp_after(u32 a, u32 b)
 static inline bool cftcp_between(u32 low, u32 x, u32 high)
 {
 	return x - low <= high - low;
+}
+
+/**
+ * cftcp_tick() - something begins that is to have one time; lock held
+ *
+ * Looking at the clock costs as much as a step of the work on a segment.
+ */
+static inline u64 cftcp_tick(struct cftcp_sock *cs)
+{
+	cs->now = ktime_get_ns();
+	return cs->now;
+}
+
+/** cftcp_tsval() - our timestamp now; lock held */
+static inline u32 cftcp_tsval(const struct cftcp_sock *cs)
+{
+	return (u32)div_u64(cs->now, NSEC_PER_MSEC) + cs->ts_offset;
 }
 
 /** cftcp_clock_ms() - the clock of our timestamps, before the offset */

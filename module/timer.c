@@ -134,7 +134,7 @@ static void start_repair(struct sock *sk, enum cftcp_timer_id id, u64 at)
 
 static void restart_rto(struct sock *sk)
 {
-	u64 at = ktime_get_ns() + cftcp_rto_ns(sk);
+	u64 at = cftcp_sk(sk)->now + cftcp_rto_ns(sk);
 
 	cftcp_sk(sk)->timer.rto_at = at;
 	start_repair(sk, CFTCP_TIMER_RTO, at);
@@ -161,7 +161,7 @@ static void start_probe_or_rto(struct sock *sk)
 
 	if (!opening(sk) && cftcp_recovery_may_probe(cftcp_sk(sk)))
 		start_repair(sk, CFTCP_TIMER_PROBE,
-			     at ?: min(ktime_get_ns() + probe_timeout_ns(sk),
+			     at ?: min(cftcp_sk(sk)->now + probe_timeout_ns(sk),
 				       timer->rto_at));
 	else
 		start_repair(sk, CFTCP_TIMER_RTO, timer->rto_at);
@@ -203,7 +203,7 @@ void cftcp_timer_sent(struct sock *sk)
 		cs->backoff = 0;
 	}
 	if (!cs->timer.rto_at)
-		cs->timer.rto_at = ktime_get_ns() + cftcp_rto_ns(sk);
+		cs->timer.rto_at = cs->now + cftcp_rto_ns(sk);
 	stop(sk, CFTCP_TIMER_PROBE);
 	if (!cs->timer.at[CFTCP_TIMER_REORDER])
 		start_probe_or_rto(sk);
@@ -229,7 +229,7 @@ void cftcp_timer_acked(struct sock *sk)
 
 void cftcp_timer_established(struct sock *sk)
 {
-	cftcp_sk(sk)->heard_at = ktime_get_ns();
+	cftcp_sk(sk)->heard_at = cftcp_sk(sk)->now;
 	if (sock_flag(sk, SOCK_KEEPOPEN))
 		cftcp_timer_keepalive_set(sk, true);
 }
@@ -248,7 +248,7 @@ void cftcp_timer_heard(struct sock *sk)
 	if (cs->snd_wnd || cs->user_timeout_set || sock_flag(sk, SOCK_DEAD))
 		return;
 	if (in_flight(sk))
-		start_user_timeout(sk, ktime_get_ns());
+		start_user_timeout(sk, cs->now);
 	else
 		stop(sk, CFTCP_TIMER_USER);
 }
@@ -293,7 +293,8 @@ void cftcp_timer_window_open(struct sock *sk)
 void cftcp_timer_ack_owed(struct sock *sk)
 {
 	if (!cftcp_timer_running(sk, CFTCP_TIMER_DELACK))
-		start_in_ms(sk, CFTCP_TIMER_DELACK, CFTCP_DELACK_MS);
+		start(sk, CFTCP_TIMER_DELACK, cftcp_sk(sk)->now +
+		      CFTCP_DELACK_MS * (u64)NSEC_PER_MSEC);
 }
 
 void cftcp_timer_ack_sent(struct sock *sk)
@@ -305,7 +306,7 @@ void cftcp_timer_repaired(struct sock *sk, u64 reorder_ns)
 {
 	struct cftcp_timer *timer = &cftcp_sk(sk)->timer;
 	struct sk_buff *head = cftcp_rtx_head(cftcp_sk(sk));
-	u64 at = ktime_get_ns() + reorder_ns;
+	u64 at = cftcp_sk(sk)->now + reorder_ns;
 
 	if (!head)
 		return;
@@ -440,7 +441,7 @@ static void persist_fired(struct sock *sk)
 		return;
 	if (cs->backoff < 32)
 		cs->backoff++;
-	start(sk, CFTCP_TIMER_PERSIST, ktime_get_ns() + cftcp_rto_ns(sk));
+	start(sk, CFTCP_TIMER_PERSIST, cs->now + cftcp_rto_ns(sk));
 	if (cftcp_push_override(sk))
 		return;
 	if (!cs->timer.at[CFTCP_TIMER_USER])
@@ -463,7 +464,7 @@ static bool keepalive_failed(const struct sock *sk, u64 now)
 static void keepalive_fired(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
-	u64 now = ktime_get_ns(), next;
+	u64 now = cs->now, next;
 	u32 ms = cftcp_keepalive_time_ms(sk);
 
 	/* MUST-26: what is outstanding finds out by itself. */
@@ -537,7 +538,7 @@ static const enum cftcp_timer_id order[] = {
 static void run(struct sock *sk)
 {
 	struct cftcp_timer *timer = &cftcp_sk(sk)->timer;
-	u64 now = ktime_get_ns(), first = U64_MAX;
+	u64 now = cftcp_tick(cftcp_sk(sk)), first = U64_MAX;
 
 	BUILD_BUG_ON(ARRAY_SIZE(order) != CFTCP_TIMER_COUNT);
 	for (int i = 0; i < ARRAY_SIZE(order); i++) {
