@@ -140,14 +140,16 @@ static const u32 table[CFTCP_EV_COUNT][COL_COUNT] = {
 #undef ROW
 };
 
-static int column(int state)
-{
-	switch (state) {
-#define X(state, name) case TCP_##state: return COL_##state;
+/* Column of a state, plus one; 0 for a state that is not of the table. */
+static const u8 columns[] = {
+#define X(state, name) [TCP_##state] = COL_##state + 1,
 	STATES(X)
 #undef X
-	}
-	return -1;
+};
+
+static int column(int state)
+{
+	return (unsigned int)state < sizeof(columns) ? columns[state] - 1 : -1;
 }
 
 struct cftcp_cell cftcp_fsm(int state, enum cftcp_event event)

@@ -861,7 +861,8 @@ static void arrives_otherwise(struct sock *sk, struct cftcp_segment *seg)
 	/* Text may have no room for SACK, and is no duplicate ACK. */
 	if (cs->ack_now && cftcp_sack_due(cs))
 		cftcp_send_ack(sk);
-	cftcp_push_pending(sk);
+	if (!skb_queue_empty(&sk->sk_write_queue))
+		cftcp_push_pending(sk);
 	if (cs->ack_now)
 		cftcp_send_ack(sk);
 	wake_writer(sk);

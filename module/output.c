@@ -620,18 +620,28 @@ static int send_head(struct sock *sk, struct sk_buff *skb, u32 len, u32 mss)
 	return 0;
 }
 
+static bool may_push(const struct sock *sk)
+{
+	return !skb_queue_empty(&sk->sk_write_queue) &&
+	       cftcp_fsm_covers(sk->sk_state) && sk->sk_state != TCP_CLOSE;
+}
+
 void cftcp_push(struct sock *sk, enum cftcp_push how)
+{
+	if (may_push(sk))
+		cftcp_push_by(sk, how, cftcp_mss(sk));
+}
+
+void cftcp_push_by(struct sock *sk, enum cftcp_push how, u32 mss)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct sk_buff *skb;
 	bool shut = false;
-	u32 mss, probe;
+	u32 probe;
 
 	cftcp_assert_held(sk);
-	if (skb_queue_empty(&sk->sk_write_queue) ||
-	    !cftcp_fsm_covers(sk->sk_state) || sk->sk_state == TCP_CLOSE)
+	if (!may_push(sk))
 		return;
-	mss = cftcp_mss(sk);
 	while ((skb = skb_peek(&sk->sk_write_queue))) {
 		s32 len = sendable(sk, skb, mss, how);
 

@@ -28,6 +28,13 @@ enum cftcp_push {
  */
 void cftcp_push(struct sock *sk, enum cftcp_push how);
 /**
+ * cftcp_push_by() - cftcp_push() by a caller who has just asked cftcp_mss()
+ * @sk: the socket, lock held since then
+ * @how: see enum cftcp_push
+ * @mss: the answer
+ */
+void cftcp_push_by(struct sock *sk, enum cftcp_push how, u32 mss);
+/**
  * cftcp_push_pending() - cftcp_push() by the socket's own options
  * @sk: the socket, lock held
  */

@@ -485,7 +485,7 @@ static int send_locked(struct sock *sk, struct msghdr *msg, bool pages,
 	enum cftcp_push how = msg->msg_flags & CFTCP_MSG_MORE ||
 			      cftcp_sk(sk)->cork ?
 			      CFTCP_PUSH_MORE : CFTCP_PUSH_NAGLE;
-	u32 goal = cftcp_size_goal(sk, cftcp_mss(sk));
+	u32 mss = cftcp_mss(sk), goal = cftcp_size_goal(sk, mss);
 	int done = 0, n, err = 0;
 	bool full;
 
@@ -503,19 +503,20 @@ static int send_locked(struct sock *sk, struct msghdr *msg, bool pages,
 			continue;
 		/* A segment is full, or memory is: let go what can go. */
 		full = !sk_stream_memory_free(sk);
-		cftcp_push(sk, n ? CFTCP_PUSH_MORE : how);
+		cftcp_push_by(sk, n ? CFTCP_PUSH_MORE : how, mss);
 		if (n || (full && sk_stream_memory_free(sk)))
 			continue;
 		set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 		err = sk_stream_wait_memory(sk, &timeo);
+		mss = cftcp_mss(sk);
+		goal = cftcp_size_goal(sk, mss);
 		if (err)
 			break;
-		goal = cftcp_size_goal(sk, cftcp_mss(sk));
 	}
 	if (done && msg->msg_flags & MSG_OOB)
 		send_urgent(sk);
 	else if (done)
-		cftcp_push(sk, how);
+		cftcp_push_by(sk, how, mss);
 	return done ?: min(err, 0);
 }
 
