@@ -51,12 +51,19 @@ bool cftcp_rcv_full(const struct cftcp_sock *cs)
 	return buffer_space(cs) < cs->rcv_mss + (1U << cs->rcv_wscale);
 }
 
+/* What memory there is when all sockets together have used up theirs. */
+static u32 affordable(const struct cftcp_sock *cs, u32 space)
+{
+	return sk_under_memory_pressure(&cs->inet.sk) ? min(space, 65535U) :
+							space;
+}
+
 u32 cftcp_select_window(const struct cftcp_sock *cs)
 {
 	u32 unit = 1U << cs->rcv_wscale;
 	u32 shown = cftcp_rcv_wnd_end(cs) - cs->rcv_nxt;
 	u32 most = cftcp_max_window(cs);
-	u32 space = clamped(cs, min(buffer_space(cs),
+	u32 space = clamped(cs, min(affordable(cs, buffer_space(cs)),
 				    65535U << cs->rcv_wscale));
 
 	space = round_down(space, unit);
@@ -562,6 +569,13 @@ int cftcp_retransmit(struct sock *sk, struct sk_buff *skb, bool one)
  * New data.
  */
 
+/* A segment that was not full is on its way: Nagle has the next one wait. */
+static bool small_in_flight(const struct cftcp_sock *cs)
+{
+	return cftcp_after(cs->small_end, cs->snd_una) &&
+	       !cftcp_after(cs->small_end, cs->snd_nxt);
+}
+
 /* Octets of the head of the queue to send now; negative for none. */
 static s32 sendable(struct sock *sk, const struct sk_buff *skb, u32 mss,
 		    enum cftcp_push how)
@@ -587,7 +601,7 @@ static s32 sendable(struct sock *sk, const struct sk_buff *skb, u32 mss,
 		      cs->urgent_mode))
 		return len;
 	if (whole && how == CFTCP_PUSH_NAGLE &&
-	    (cs->nodelay || (len < mss && cs->snd_una == cs->snd_nxt)))
+	    (cs->nodelay || !small_in_flight(cs)))
 		return len;
 	if (len >= mss)
 		return len - len % mss;
@@ -616,6 +630,8 @@ static int send_head(struct sock *sk, struct sk_buff *skb, u32 len, u32 mss)
 	rtx_insert(cs, skb);
 	list_add_tail(&cb->node, &cs->sent);
 	cs->snd_nxt = cb->end_seq;
+	if (skb->len % mss)
+		cs->small_end = cb->end_seq;
 	cftcp_timer_sent(sk);
 	return 0;
 }

@@ -166,6 +166,7 @@ struct cftcp_saved_syn {
  * @last_ack_sent: Last.ACK.sent of RFC 7323
  * @write_seq: number after the last octet queued, and after the FIN if queued
  * @copied_seq: number of the next octet for the user
+ * @small_end: number after the last segment sent that was not full
  * @snd_up: number after our urgent data, in @urgent_mode
  * @rcv_up: number of the peer's last urgent octet, if @urg_marked
  * @read_round_seq: @copied_seq at @read_round_at
@@ -296,6 +297,7 @@ struct cftcp_sock {
 	u32 last_ack_sent;
 	u32 write_seq;
 	u32 copied_seq;
+	u32 small_end;
 	u32 snd_up;
 	u32 rcv_up;
 	u32 read_round_seq;

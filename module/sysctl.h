@@ -66,9 +66,9 @@ struct cftcp_net;
 
 /* Triples; X(name, unit, default min, default, default max, lowest, highest) */
 #define CFTCP_SYSCTL_TRIPLES(X)						\
-	X(rmem, "bytes", 4096, 524288, 6291456, 2304, INT_MAX,		\
+	X(rmem, "bytes", 4096, 16777216, 33554432, 2304, INT_MAX,		\
 	  "receive buffer of a socket: least, initial, most")		\
-	X(wmem, "bytes", 4096, 524288, 6291456, 4096, INT_MAX,		\
+	X(wmem, "bytes", 4096, 524288, 33554432, 4096, INT_MAX,		\
 	  "send buffer of a socket: least, initial, most")
 
 /**

@@ -311,13 +311,15 @@ def data_and_fin_lost():
 
 @t.test("R8985-6")
 def probe_with_new_data():
-    """Nagle's rest goes out as the probe."""
+    """What Nagle holds goes out as the probe."""
     ours, peer = connection()
-    sent, edges = flight(ours, peer, 2)
+    _, edges = flight(ours, peer, 2)
+    ours.send(b"small")
+    small = peer.expect(seq=edges[1][1], length=5)
     ours.send(b"rest")
-    probe = peer.expect(seq=edges[1][1], length=4, timeout=5)
-    t.near(after(probe, sent[1]), 2 * RTT, slack=0.002, what="s to the probe")
-    peer.send("A", ack=edges[1][1] + 4)
+    probe = peer.expect(seq=edges[1][1] + 5, length=4, timeout=5)
+    t.near(after(probe, small), 2 * RTT, slack=0.002, what="s to the probe")
+    peer.send("A", ack=edges[1][1] + 9)
     quiet(peer, 2000)
 
 

@@ -987,7 +987,18 @@ def acknowledged_probes_keep_it_alive():
 
 @t.test("MUST-17", "SHLD-7")
 def nagle():
+    """One segment in flight may be small; full ones keep none from leaving."""
     ours, peer = connection()
+    ours.send(bytes(t.MSS) + b"zero")
+    peer.expect("A", length=t.MSS)
+    t.equal(peer.expect("A", timeout=0.05 * t.SLOW).data, b"zero", "the rest")
+    ours.send(b"held")
+    peer.expect_nothing(100)
+    ours.send(bytes(t.MSS))
+    peer.expect("A", length=t.MSS, timeout=0.05 * t.SLOW)
+    peer.send("A")
+    peer.expect("A", length=4)
+    peer.send("A")
     ours.send(b"one")
     peer.expect("A", length=3)
     ours.send(b"two")  # waits for the ACK, and is joined by the third
