@@ -495,7 +495,7 @@ static void update_window(struct cftcp_sock *cs,
 	}
 }
 
-static void wake_writer(struct sock *sk)
+void cftcp_wake_writer(struct sock *sk)
 {
 	if (sk->sk_socket && test_bit(SOCK_NOSPACE, &sk->sk_socket->flags))
 		sk->sk_write_space(sk);
@@ -865,7 +865,7 @@ static void arrives_otherwise(struct sock *sk, struct cftcp_segment *seg)
 		cftcp_push_pending(sk);
 	if (cs->ack_now)
 		cftcp_send_ack(sk);
-	wake_writer(sk);
+	cftcp_wake_writer(sk);
 }
 
 /*

@@ -46,4 +46,7 @@ void cftcp_purge_ofo(struct sock *sk);
  */
 void cftcp_set_peer_mss(struct cftcp_sock *cs, u16 mss);
 
+/** cftcp_wake_writer() - there may be room in the send buffer; lock held */
+void cftcp_wake_writer(struct sock *sk);
+
 #endif

@@ -597,6 +597,7 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 	sk->sk_rcvtimeo = lsk->sk_rcvtimeo;
 	sk->sk_sndtimeo = lsk->sk_sndtimeo;
 	sk->sk_lingertime = lsk->sk_lingertime;
+	sk->sk_max_pacing_rate = READ_ONCE(lsk->sk_max_pacing_rate);
 	sk->sk_rcvlowat = lsk->sk_rcvlowat;
 	sk->sk_uid = lsk->sk_uid;
 	cftcp_inherit_inet(sk, lsk);

@@ -4,6 +4,7 @@
 
 #include "af.h"
 #include "diag.h"
+#include "egress.h"
 #include "listen.h"
 #include "netns.h"
 #include "sock.h"
@@ -13,6 +14,7 @@ static int __init cftcp_init(void)
 {
 	int err;
 
+	cftcp_egress_start();
 	err = cftcp_time_wait_register();
 	if (err)
 		return err;
@@ -62,6 +64,7 @@ static void __exit cftcp_exit(void)
 	cftcp_sock_unregister();
 	cftcp_listen_unregister();
 	cftcp_time_wait_unregister();
+	cftcp_egress_stop();
 }
 
 module_init(cftcp_init);

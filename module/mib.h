@@ -17,6 +17,7 @@
 	X(InSegs,		"segments for cftcp")			\
 	X(OutSegs,		"segments sent")			\
 	X(RetransSegs,		"segments sent again")			\
+	X(SendRefused,		"times that a queue of this host was full") \
 	X(OutRsts,		"RSTs sent")				\
 	X(TimeWaitEntered,	"connections that entered TIME-WAIT")	\
 	X(TimeWaitExpired,	"TIME-WAITs that lasted 2MSL")		\

@@ -309,6 +309,8 @@ void cftcp_fill_info(struct sock *sk, struct tcp_info *info)
 	info->tcpi_data_segs_in = cs->data_segs_in;
 	info->tcpi_segs_out = cs->segs_out;
 	info->tcpi_segs_in = cs->segs_in;
+	info->tcpi_pacing_rate = cftcp_egress_rate(sk);
+	info->tcpi_max_pacing_rate = READ_ONCE(sk->sk_max_pacing_rate);
 	info->tcpi_notsent_bytes = cftcp_notsent(cs);
 	info->tcpi_snd_wnd = cs->snd_wnd;
 	info->tcpi_rcv_space = cs->rcv_wnd;

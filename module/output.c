@@ -4,6 +4,7 @@
 #include <net/tcp.h>
 
 #include "compat.h"
+#include "egress.h"
 #include "fsm.h"
 #include "output.h"
 #include "sack.h"
@@ -508,12 +509,27 @@ static void set_gso(struct sock *sk, struct sk_buff *skb, u32 mss)
 	info->gso_type = cftcp_sk(sk)->af->gso_type;
 }
 
+/* It was dropped before it left: that is no loss, and it was not sent. */
+static int refused(struct sock *sk, const struct sk_buff *skb, u32 mss)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	cs->segs_out--;
+	cs->bytes_sent -= skb->len;
+	cs->data_segs_out -= DIV_ROUND_UP(skb->len, mss);
+	cftcp_count(cftcp_sock_net(sk), SendRefused);
+	cftcp_egress_refused(sk);
+	return -EBUSY;
+}
+
 /* Send a segment of a queue: a clone of it goes out, it stays. */
 static int send_queued(struct sock *sk, struct sk_buff *skb, u32 mss)
 {
 	struct cftcp_cb *cb = cftcp_cb(skb);
 	gfp_t gfp = sk_gfp_mask(sk, GFP_ATOMIC);
+	u64 sent_at = cftcp_tick(cftcp_sk(sk));
 	struct sk_buff *out;
+	int err;
 
 	/* A clone still on its way shares the room that headers go into. */
 	if (skb_cloned(skb)) {
@@ -526,10 +542,14 @@ static int send_queued(struct sock *sk, struct sk_buff *skb, u32 mss)
 	}
 	if (!out)
 		return -ENOMEM;
-	cb->sent_at = cftcp_tick(cftcp_sk(sk));
+	err = send(sk, out, cb->seq, cb->flags | CFTCP_FLAG_ACK);
+	if (err == NET_XMIT_DROP)
+		return refused(sk, skb, mss);
+	cb->sent_at = sent_at;
 	if (!cb->first_sent)
 		cb->first_sent = cb->sent_at;
-	return send(sk, out, cb->seq, cb->flags | CFTCP_FLAG_ACK);
+	cftcp_egress_sent(sk, skb->len, mss);
+	return err;
 }
 
 int cftcp_retransmit(struct sock *sk, struct sk_buff *skb, bool one)
@@ -544,13 +564,20 @@ int cftcp_retransmit(struct sock *sk, struct sk_buff *skb, bool one)
 	if (room <= 0)
 		return -EAGAIN;
 	len = min_t(u32, len, room);
+	if (!one) {
+		u32 free = cftcp_egress_room(sk, mss);
+
+		if (!free)
+			return -EBUSY;
+		len = min(len, free);
+	}
 	/* Segments that the device cuts would all point as far as the first. */
 	if (one || cs->urgent_mode)
 		len = min(len, mss);
 	if (len < skb->len && cftcp_split(sk, skb, len))
 		return -ENOMEM;
 	err = send_queued(sk, skb, mss);
-	if (err == -ENOMEM)
+	if (err == -ENOMEM || err == -EBUSY)
 		return err;
 	cftcp_pmtu_retransmitted(sk, cb->seq);
 	if (cb->sacked & CFTCP_SEG_LOST) {
@@ -618,14 +645,16 @@ static int send_head(struct sock *sk, struct sk_buff *skb, u32 len, u32 mss)
 	struct cftcp_cb *cb = cftcp_cb(skb);
 	u32 text = cb->end_seq - cb->seq - !!(cb->flags & CFTCP_FLAG_FIN);
 	s32 room = cftcp_wnd_end(cs) - cb->seq;
+	int err;
 
 	if ((len < text || (s32)(cb->end_seq - cb->seq) > room) &&
 	    cftcp_split(sk, skb, len))
 		return -ENOMEM;
 	if (skb->len && skb_queue_is_last(&sk->sk_write_queue, skb))
 		cb->flags |= CFTCP_FLAG_PSH;
-	if (send_queued(sk, skb, mss) == -ENOMEM)
-		return -ENOMEM;
+	err = send_queued(sk, skb, mss);
+	if (err == -ENOMEM || err == -EBUSY)
+		return err;
 	__skb_unlink(skb, &sk->sk_write_queue);
 	rtx_insert(cs, skb);
 	list_add_tail(&cb->node, &cs->sent);
@@ -654,23 +683,31 @@ void cftcp_push_by(struct sock *sk, enum cftcp_push how, u32 mss)
 	struct sk_buff *skb;
 	bool shut = false;
 	u32 probe;
+	int err;
 
 	cftcp_assert_held(sk);
 	if (!may_push(sk))
 		return;
 	while ((skb = skb_peek(&sk->sk_write_queue))) {
 		s32 len = sendable(sk, skb, mss, how);
+		u32 room;
 
 		if (len < 0) {
 			shut = true;
 			break;
 		}
+		room = cftcp_egress_room(sk, mss);
+		if (!room)
+			return;
+		len = min_t(u32, len, room);
 		probe = cs->pmtu.limit ? cftcp_pmtu_probe(sk, len) : 0;
-		if (send_head(sk, skb, probe ?: len, probe ?: mss)) {
-			if (probe)
-				cs->pmtu.probe = 0;
+		err = send_head(sk, skb, probe ?: len, probe ?: mss);
+		if (err && probe)
+			cs->pmtu.probe = 0;
+		if (err == -EBUSY)
+			return;
+		if (err)
 			break;
-		}
 	}
 	if (!skb)
 		cftcp_timer_window_open(sk);

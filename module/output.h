@@ -21,7 +21,8 @@ enum cftcp_push {
  *
  * Sends in the order of the queue as far as the peer's window and sender's
  * silly window avoidance (RFC 9293 section 3.8.6.2.1) allow. There is no
- * congestion window. Starts the persist timer when the window is the obstacle
+ * congestion window. Stops when the queue below us is full, or for pacing:
+ * see egress.h. Starts the persist timer when the window is the obstacle
  * and nothing is in flight.
  *
  * Context: process or softirq.
@@ -74,7 +75,8 @@ void cftcp_send_keepalive(struct sock *sk);
  * @skb: the segment
  * @one: no more than one MSS of it
  *
- * Return: 0; -EAGAIN when it lies beyond the window; -ENOMEM; -EHOSTUNREACH.
+ * Return: 0; -EAGAIN when it lies beyond the window; -EBUSY when it must wait
+ * (egress.h); -ENOMEM.
  */
 int cftcp_retransmit(struct sock *sk, struct sk_buff *skb, bool one);
 /**

@@ -39,15 +39,25 @@ static int sysctl_wmem[1] = { 4096 };
 
 static struct lock_class_key lock_key, slock_key;
 
-/* sk_write_space: ACKs or the user's options made room in the send buffer. */
+/*
+ * sk_write_space: a segment was freed by who had it to send, in any context
+ * (RCU keeps the struct socket); or ACKs or the user's options made room in the
+ * send buffer.
+ */
 static void write_space(struct sock *sk)
 {
 	struct socket_wq *wq;
+	struct socket *sock;
 
-	if (!sk->sk_socket || !__sk_stream_is_writeable(sk, 1))
-		return;
-	clear_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+	cftcp_egress_freed(sk);
 	rcu_read_lock();
+	sock = READ_ONCE(sk->sk_socket);
+	if (!sock || !test_bit(SOCK_NOSPACE, &sock->flags) ||
+	    !__sk_stream_is_writeable(sk, 1)) {
+		rcu_read_unlock();
+		return;
+	}
+	clear_bit(SOCK_NOSPACE, &sock->flags);
 	wq = rcu_dereference(sk->sk_wq);
 	if (skwq_has_sleeper(wq))
 		wake_up_interruptible_poll(&wq->wait, EPOLLOUT | EPOLLWRNORM |
@@ -86,14 +96,13 @@ void cftcp_sock_init_fields(struct sock *sk)
 	cs->rcv_mss = cs->af->default_mss;
 	cs->rto_ns = (u64)cftcp_sysctl(cn, rto_init_ms) * NSEC_PER_MSEC;
 	cftcp_timer_init(sk);
+	cftcp_egress_init(sk);
 	cftcp_pmtu_init(sk);
 
 	sk->sk_rcvbuf = READ_ONCE(cn->sysctl.rmem[1]);
 	sk->sk_sndbuf = READ_ONCE(cn->sysctl.wmem[1]);
 	sk->sk_write_space = write_space;
-	/* Lookups are RCU, and clones of segments count what they hold. */
-	sock_set_flag(sk, SOCK_RCU_FREE);
-	sock_set_flag(sk, SOCK_USE_WRITE_QUEUE);
+	sock_set_flag(sk, SOCK_RCU_FREE);	/* lookups */
 	sk_sockets_allocated_inc(sk);
 	atomic_inc(&cn->sockets);
 }
@@ -210,6 +219,7 @@ static void forget_connection(struct sock *sk)
 	cs->srtt_us = 0;
 	cs->min_rtt_us = 0;
 	cs->max_snd_wnd = 0;
+	cftcp_egress_init(sk);
 	cftcp_pmtu_init(sk);
 	cs->ts_recent = 0;
 	cs->rto_ns = (u64)cftcp_sysctl(cn, rto_init_ms) * NSEC_PER_MSEC;
@@ -938,6 +948,8 @@ static void release_cb(struct sock *sk)
 		cftcp_icmp_deferred(sk);
 	if (test_and_clear_bit(CFTCP_DEFER_TIMER, &cs->deferred))
 		cftcp_timer_deferred(sk);
+	if (test_and_clear_bit(CFTCP_DEFER_ROOM, &cs->deferred))
+		cftcp_egress_resume(sk);
 }
 
 static void enter_memory_pressure(struct sock *sk)

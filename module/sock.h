@@ -8,6 +8,7 @@
 #include <net/sock.h>
 
 #include "af.h"
+#include "egress.h"
 #include "fsm.h"
 #include "hash.h"
 #include "icmp.h"
@@ -92,6 +93,7 @@ static inline struct sk_buff *cftcp_cb_skb(struct cftcp_cb *cb)
 /* Bit numbers of cftcp_sock.deferred. */
 #define CFTCP_DEFER_TIMER	0	/* the timer fired */
 #define CFTCP_DEFER_ICMP	1	/* ICMP told something */
+#define CFTCP_DEFER_ROOM	2	/* text may leave again */
 
 /**
  * struct cftcp_sack - a SACK block, host order
@@ -174,6 +176,7 @@ struct cftcp_saved_syn {
  *
  * @deferred: CFTCP_DEFER_* bits, set in softirq while a process owns the socket
  * @icmp: what ICMP told meanwhile, for CFTCP_DEFER_ICMP
+ * @egress: what holds text back
  * @pmtu: the path MTU
  * @route_heard: IP_OPTIONS is no user's, but the way back of a source route
  * @fin_queued: our FIN stands at @write_seq - 1
@@ -305,6 +308,7 @@ struct cftcp_sock {
 
 	unsigned long deferred;
 	struct cftcp_icmp_kept icmp;
+	struct cftcp_egress egress;
 	struct cftcp_pmtu pmtu;
 	u32 route_heard:1,
 	    fin_queued:1,

@@ -11,6 +11,8 @@
  * REORDER	A segment is overdue but may only be reordered. RFC 8985 6.2.
  * PROBE	The last of what is in flight may be lost. RFC 8985 7.2. Of
  *		RTO, REORDER and PROBE one runs (RFC 8985 section 8).
+ * PACE		Text waits for the pacing rate, or for room in a queue of this
+ *		host that may not tell. Along with all others.
  * FIN_WAIT2	Nobody has this socket open, and the peer does not send its
  *		FIN. FIN-WAIT-2 without a file descriptor only.
  * USER		What was sent has not been acknowledged for the user timeout;
@@ -290,6 +292,18 @@ void cftcp_timer_window_open(struct sock *sk)
 		stop(sk, CFTCP_TIMER_USER);
 }
 
+void cftcp_timer_paced(struct sock *sk, u64 at)
+{
+	start(sk, CFTCP_TIMER_PACE, at);
+}
+
+void cftcp_timer_held(struct sock *sk, u64 at)
+{
+	start(sk, CFTCP_TIMER_PACE, at);
+	if (!cftcp_sk(sk)->timer.at[CFTCP_TIMER_USER])
+		start_user_timeout(sk, flight_began(sk));
+}
+
 void cftcp_timer_ack_owed(struct sock *sk)
 {
 	if (!cftcp_timer_running(sk, CFTCP_TIMER_DELACK))
@@ -513,6 +527,9 @@ static void fire(struct sock *sk, enum cftcp_timer_id id)
 	case CFTCP_TIMER_PROBE:
 		probe_fired(sk);
 		break;
+	case CFTCP_TIMER_PACE:
+		cftcp_egress_resume(sk);
+		break;
 	case CFTCP_TIMER_FIN_WAIT2:
 		cftcp_count(cftcp_sock_net(sk), FinWait2Timeout);
 		cftcp_event(sk, CFTCP_EV_FIN_WAIT2, NULL);
@@ -532,7 +549,7 @@ static void fire(struct sock *sk, enum cftcp_timer_id id)
 static const enum cftcp_timer_id order[] = {
 	CFTCP_TIMER_USER, CFTCP_TIMER_KEEPALIVE, CFTCP_TIMER_FIN_WAIT2,
 	CFTCP_TIMER_RTO, CFTCP_TIMER_PERSIST, CFTCP_TIMER_REORDER,
-	CFTCP_TIMER_PROBE, CFTCP_TIMER_DELACK,
+	CFTCP_TIMER_PROBE, CFTCP_TIMER_PACE, CFTCP_TIMER_DELACK,
 };
 
 static void run(struct sock *sk)

@@ -20,6 +20,7 @@ enum cftcp_timer_id {
 	CFTCP_TIMER_DELACK,
 	CFTCP_TIMER_REORDER,
 	CFTCP_TIMER_PROBE,
+	CFTCP_TIMER_PACE,
 	CFTCP_TIMER_FIN_WAIT2,
 	CFTCP_TIMER_USER,
 	CFTCP_TIMER_KEEPALIVE,
@@ -66,6 +67,10 @@ void cftcp_timer_window_shut(struct sock *sk);
 void cftcp_timer_corked(struct sock *sk);
 /** cftcp_timer_window_open() - it does so no longer */
 void cftcp_timer_window_open(struct sock *sk);
+/** cftcp_timer_paced() - text waits for its time; @at in ns */
+void cftcp_timer_paced(struct sock *sk, u64 at);
+/** cftcp_timer_held() - text waits for a queue of this host; @at as above */
+void cftcp_timer_held(struct sock *sk, u64 at);
 /** cftcp_timer_ack_owed() - an ACK may wait a little */
 void cftcp_timer_ack_owed(struct sock *sk);
 /** cftcp_timer_ack_sent() - every segment with ACK pays it */

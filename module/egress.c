@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * There is no congestion window, so nothing but this keeps a connection from
+ * filling the queues of its own machine. What a segment costs is counted in
+ * sk_wmem_alloc until it is freed; beyond a limit text waits. The limit follows
+ * the rate at which that queue drains, and begins with less than 50 packets, so
+ * that a short queue does not overflow. sock_wfree() tells by sk_write_space
+ * that there is room, in any context, so a tasklet goes on with the socket.
+ *
+ * Who has orphaned a segment (netem does) tells nobody; therefore the timer
+ * looks as well.
+ */
+#include <linux/interrupt.h>
+#include <linux/percpu.h>
+
+#include "egress.h"
+#include "input.h"
+#include "output.h"
+#include "recovery.h"
+#include "sock.h"
+#include "timer.h"
+
+/* Least and most of the limit: 46 packets with what they cost, 1 MB. */
+#define LIMIT_MIN	(68U << 10)
+#define LIMIT_MAX	(LIMIT_MIN << 4)
+/* What a segment costs beside its text. */
+#define OVERHEAD	4096U
+/* Half of the limit left in less time, or took more: the limit changes. */
+#define DRAINED_FAST_NS	(250 * NSEC_PER_USEC)
+#define DRAINED_SLOW_NS	NSEC_PER_MSEC
+/* What pacing makes up for. */
+#define LATE_MAX_NS	(2 * NSEC_PER_MSEC)
+/* To look again if nobody tells. */
+#define LOOK_AGAIN_NS	(10 * NSEC_PER_MSEC)
+
+/* Bits of cftcp_egress.flags. */
+#define EGRESS_WAITS	0	/* for room below */
+#define EGRESS_LISTED	1	/* in the list of a CPU, which holds it */
+
+struct room_list {
+	struct llist_head sockets;
+	struct tasklet_struct tasklet;
+};
+
+static DEFINE_PER_CPU(struct room_list, room_lists);
+
+void cftcp_egress_init(struct sock *sk)
+{
+	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
+
+	egress->limit = LIMIT_MIN;
+	egress->late_ns = 0;
+	egress->full_at = 0;
+	egress->paced_at = 0;
+}
+
+/*
+ * Pacing.
+ */
+
+unsigned long cftcp_egress_rate(const struct sock *sk)
+{
+	unsigned long user = READ_ONCE(sk->sk_max_pacing_rate);
+	int rate = cftcp_sysctl(cftcp_sock_net(sk), pacing_rate);
+
+	return rate ? min_t(unsigned long, rate, user) : user;
+}
+
+static bool by_qdisc(const struct sock *sk)
+{
+	return smp_load_acquire(&sk->sk_pacing_status) == SK_PACING_FQ;
+}
+
+/* Two segments at once, or what takes a quarter of a millisecond. */
+static u32 paced_room(struct sock *sk, unsigned long rate, u32 mss)
+{
+	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
+
+	if (!by_qdisc(sk) && ktime_get_ns() < egress->paced_at) {
+		cftcp_timer_paced(sk, egress->paced_at);
+		return 0;
+	}
+	return max_t(unsigned long, 2 * mss, rate >> 12);
+}
+
+void cftcp_egress_sent(struct sock *sk, u32 len, u32 mss)
+{
+	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
+	unsigned long rate = READ_ONCE(sk->sk_pacing_rate);
+	u64 now, gap, late, sooner;
+
+	if (rate == ~0UL || by_qdisc(sk))
+		return;
+	len += DIV_ROUND_UP(len, mss) * cftcp_packet_len(sk, 0);
+	now = ktime_get_ns();
+	gap = div64_ul((u64)len * NSEC_PER_SEC, max(rate, 1UL));
+	/* Timers are late, and so are owners of the socket: what follows makes
+	 * up for that, at no more than twice the rate.
+	 */
+	late = egress->late_ns + now - min(now, egress->paced_at);
+	late = min_t(u64, late, LATE_MAX_NS);
+	sooner = min(late, gap / 2);
+	egress->late_ns = late - sooner;
+	egress->paced_at = now + gap - sooner;
+}
+
+/*
+ * The queue below.
+ */
+
+static bool full_below(const struct sock *sk)
+{
+	return sk_wmem_alloc_get(sk) >
+	       READ_ONCE(cftcp_sk(sk)->egress.limit) / 2;
+}
+
+/* Half of the limit has left: in which time? */
+static void follow_rate(struct cftcp_egress *egress)
+{
+	u64 took = ktime_get_ns() - egress->full_at;
+
+	egress->full_at = 0;
+	if (took < DRAINED_FAST_NS && egress->limit < LIMIT_MAX)
+		WRITE_ONCE(egress->limit, egress->limit * 2);
+	else if (took > DRAINED_SLOW_NS && egress->limit > LIMIT_MIN)
+		WRITE_ONCE(egress->limit, egress->limit / 2);
+}
+
+/* Returns false when there is room by now. */
+static bool wait_below(struct sock *sk)
+{
+	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
+	u64 now = ktime_get_ns();
+
+	set_bit(EGRESS_WAITS, &egress->flags);
+	/* First the bit, as cftcp_egress_freed() looks for it afterwards. */
+	smp_mb__after_atomic();
+	if (!full_below(sk))
+		return false;
+	if (!egress->full_at)
+		egress->full_at = now;
+	cftcp_timer_held(sk, now + LOOK_AGAIN_NS);
+	return true;
+}
+
+u32 cftcp_egress_room(struct sock *sk, u32 mss)
+{
+	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
+	unsigned long rate = cftcp_egress_rate(sk);
+	u32 room;
+
+	if (full_below(sk) && wait_below(sk))
+		return 0;
+	if (egress->full_at)
+		follow_rate(egress);
+	if (test_bit(EGRESS_WAITS, &egress->flags))
+		clear_bit(EGRESS_WAITS, &egress->flags);
+	room = egress->limit / 2 - OVERHEAD;
+	/* For fq, and for cftcp_egress_sent(). */
+	if (sk->sk_pacing_rate != rate)
+		WRITE_ONCE(sk->sk_pacing_rate, rate);
+	if (rate != ~0UL) {
+		room = min(room, paced_room(sk, rate, mss));
+		if (!room)
+			return 0;
+	}
+	return max(room - room % mss, mss);
+}
+
+void cftcp_egress_refused(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	u64 wait = clamp_t(u64, cs->srtt_us / 4 * NSEC_PER_USEC, NSEC_PER_MSEC,
+			   100 * NSEC_PER_MSEC);
+
+	WRITE_ONCE(cs->egress.limit, LIMIT_MIN);
+	cftcp_timer_held(sk, ktime_get_ns() + wait);
+}
+
+void cftcp_egress_freed(struct sock *sk)
+{
+	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
+	struct room_list *list;
+
+	/* First it was counted out of sk_wmem_alloc. */
+	smp_mb__after_atomic();
+	if (!test_bit(EGRESS_WAITS, &egress->flags) || full_below(sk) ||
+	    test_and_set_bit(EGRESS_LISTED, &egress->flags))
+		return;
+	if (!refcount_inc_not_zero(&sk->sk_refcnt))
+		return;
+	list = get_cpu_ptr(&room_lists);
+	if (llist_add(&egress->node, &list->sockets))
+		tasklet_schedule(&list->tasklet);
+	put_cpu_ptr(&room_lists);
+}
+
+void cftcp_egress_resume(struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN | TCPF_SYN_SENT |
+				   TCPF_SYN_RECV))
+		return;
+	if (cs->lost_segs)
+		cftcp_recovery_reorder(sk);
+	cftcp_push_pending(sk);
+	cftcp_wake_writer(sk);
+}
+
+static void room_again(struct tasklet_struct *tasklet)
+{
+	struct room_list *list = from_tasklet(list, tasklet, tasklet);
+	struct cftcp_sock *cs, *next;
+
+	llist_for_each_entry_safe(cs, next, llist_del_all(&list->sockets),
+				  egress.node) {
+		struct sock *sk = cftcp_to_sk(cs);
+
+		clear_bit(EGRESS_LISTED, &cs->egress.flags);
+		/* What is freed from here on lists it again. */
+		smp_mb__after_atomic();
+		bh_lock_sock(sk);
+		if (sock_owned_by_user(sk))
+			set_bit(CFTCP_DEFER_ROOM, &cs->deferred);
+		else
+			cftcp_egress_resume(sk);
+		bh_unlock_sock(sk);
+		sock_put(sk);
+	}
+}
+
+void cftcp_egress_start(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		tasklet_setup(&per_cpu(room_lists, cpu).tasklet, room_again);
+}
+
+void cftcp_egress_stop(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		tasklet_kill(&per_cpu(room_lists, cpu).tasklet);
+}
