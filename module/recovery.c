@@ -24,6 +24,12 @@
 #define DUP_THRESH	3
 /* RFC 8985 6.2 step 4: recoveries that a widened reordering window lasts. */
 #define REO_WND_PERSIST	16
+/* Octets given up at once when nothing answers. */
+#define OVERDUE_MAX	65536
+/* How often that is done before the RTO, which backs off. */
+#define SILENT_REPAIRS	2
+/* Least time that answers may be apart. */
+#define ANSWER_GAP_US	5000U
 
 void cftcp_recovery_reset(struct cftcp_sock *cs)
 {
@@ -36,6 +42,8 @@ void cftcp_recovery_reset(struct cftcp_sock *cs)
 	cs->probing = 0;
 	cs->rtt_rose = 0;
 	cs->highest_sacked = 0;
+	cs->silent_repairs = 0;
+	cs->copied_at = 0;
 	cs->rack_sent_at = 0;
 	cs->rack_end_seq = 0;
 	cs->rack_rtt_us = 0;
@@ -239,6 +247,13 @@ static void read_sacks(struct sock *sk, struct delivery *d)
  * RACK, RFC 8985 section 6.2.
  */
 
+/* D-SACKs may tell of what was sent twice on purpose. */
+static bool copies_come(const struct cftcp_sock *cs, u64 now)
+{
+	return cs->copied_at && now - cs->copied_at <
+	       (u64)NSEC_PER_USEC * 2 * max(cs->srtt_us, cs->rack_rtt_us);
+}
+
 /* Step 4: a spurious retransmission widens the window for a while. */
 static void adapt_reorder_window(struct cftcp_sock *cs,
 				 const struct delivery *d, bool recovered)
@@ -248,7 +263,8 @@ static void adapt_reorder_window(struct cftcp_sock *cs,
 
 	if (cs->dsack_seen && !cftcp_before(cs->snd_una, cs->dsack_round))
 		cs->dsack_seen = 0;
-	if (d->dsack && !cs->dsack_seen && !probed_twice) {
+	if (d->dsack && !cs->dsack_seen && !probed_twice &&
+	    !copies_come(cs, d->now)) {
 		cs->dsack_seen = 1;
 		cs->dsack_round = cs->snd_nxt;
 		cs->reo_wnd_mult += cs->reo_wnd_mult < U8_MAX;
@@ -326,6 +342,93 @@ static u64 find_losses(struct cftcp_sock *cs, u64 now)
 	return 0;
 }
 
+/*
+ * With repair_copies segments may be spent to save time. Beyond RACK there is
+ * silence: a receiver with a hole, or with two segments more than it has
+ * acknowledged, answers at once (RFC 5681 section 4.2). So a retransmission
+ * that is not answered a round trip later, when all that left before it is, was
+ * lost again, and so was the end of a flight whose beginning was answered.
+ */
+
+static int copies(const struct sock *sk)
+{
+	return cftcp_sysctl(cftcp_sock_net(sk), repair_copies);
+}
+
+/* ns, when the answer to the oldest in flight is overdue; 0 for never. */
+static u64 overdue_at(const struct sock *sk)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	const struct cftcp_cb *cb = list_first_entry_or_null(&cs->sent,
+							     struct cftcp_cb,
+							     node);
+	u64 half_ns = (u64)cs->srtt_us * NSEC_PER_USEC / 2;
+	u32 margin_us;
+
+	if (copies(sk) == 1 || !cb || cs->timeouts || !cs->srtt_us ||
+	    cs->silent_repairs >= SILENT_REPAIRS)
+		return 0;
+	if (!cs->sack_ok || (!cs->sacked_segs &&
+			     cs->snd_nxt - cs->snd_una < 2 * cs->mss))
+		return 0;
+	if (!(cb->sacked & CFTCP_SEG_REXMITTED) &&
+	    cb->sent_at > cs->rack_sent_at + half_ns)
+		return 0;
+	margin_us = max3(cs->reo_wnd_mult * cs->min_rtt_us / 4,
+			 2 * cs->rttvar_us, ANSWER_GAP_US);
+	return cb->sent_at + (u64)NSEC_PER_USEC *
+	       (max(cs->srtt_us, cs->rack_rtt_us) +
+		min(margin_us, max(cs->srtt_us, ANSWER_GAP_US)));
+}
+
+static void find_overdue(struct sock *sk, u64 now)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	u32 octets = 0;
+	u64 at;
+
+	while (octets < OVERDUE_MAX && (at = overdue_at(sk)) && at <= now) {
+		struct cftcp_cb *cb = list_first_entry(&cs->sent,
+						       struct cftcp_cb, node);
+
+		octets += cftcp_cb_skb(cb)->len + 1;
+		mark_lost(cs, cb);
+	}
+	cs->silent_repairs += !!octets;
+}
+
+/* ns until losses are to be looked for again, 0 for never. */
+static u64 next_look(struct sock *sk, u64 wait, u64 now)
+{
+	u64 at = overdue_at(sk);
+
+	if (wait || !at)
+		return wait;
+	/* What find_overdue() left has its turn when that was answered. */
+	return at > now ? at - now : ANSWER_GAP_US * (u64)NSEC_PER_USEC;
+}
+
+/*
+ * When only repairs are in flight and nothing waits, the path has room: what
+ * is sent more often is less often lost again.
+ */
+static void send_copies(struct sock *sk, struct sk_buff *skb)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	const struct cftcp_cb *first = list_first_entry_or_null(&cs->sent,
+								struct cftcp_cb,
+								node);
+
+	if (!first || !(first->sacked & CFTCP_SEG_REXMITTED) ||
+	    !skb_queue_empty(&sk->sk_write_queue))
+		return;
+	for (int n = copies(sk); n > 1; n--) {
+		if (cftcp_retransmit(sk, skb, false))
+			return;
+		cs->copied_at = ktime_get_ns();
+	}
+}
+
 static void repair(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -340,6 +443,8 @@ static void repair(struct sock *sk)
 		    cftcp_retransmit(sk, cftcp_cb_skb(cb), cs->timeouts))
 			return;
 		cftcp_count(cftcp_sock_net(sk), FastRetransmit);
+		if (!cs->timeouts)
+			send_copies(sk, cftcp_cb_skb(cb));
 	}
 }
 
@@ -533,10 +638,13 @@ void cftcp_recovery_rto(struct sock *sk)
 
 void cftcp_recovery_reorder(struct sock *sk)
 {
-	u64 wait = find_losses(cftcp_sk(sk), cftcp_sk(sk)->now);
+	u64 now = cftcp_sk(sk)->now;
+	u64 wait = find_losses(cftcp_sk(sk), now);
 
+	if (!wait)
+		find_overdue(sk, now);
 	repair(sk);
-	cftcp_timer_repaired(sk, wait);
+	cftcp_timer_repaired(sk, next_look(sk, wait, now));
 }
 
 /* Is all that was sent before the loss acknowledged? */
@@ -563,6 +671,8 @@ bool cftcp_recovery_acked(struct sock *sk, const struct cftcp_segment *seg)
 	recovered = end_recovery(cs);
 	adapt_reorder_window(cs, &d, recovered);
 	check_probe(sk, &d, advanced);
+	if (advanced || d.sacked)
+		cs->silent_repairs = 0;
 	if (advanced && cs->timeouts)
 		judge_timeout(sk, &d);
 	count_dup_acks(sk, seg, advanced);
@@ -575,6 +685,6 @@ bool cftcp_recovery_acked(struct sock *sk, const struct cftcp_segment *seg)
 	if (cs->sack_ok)
 		wait = find_losses(cs, d.now);
 	repair(sk);
-	cftcp_timer_repaired(sk, wait);
+	cftcp_timer_repaired(sk, next_look(sk, wait, d.now));
 	return advanced;
 }

@@ -179,6 +179,62 @@ def retransmission_that_is_lost():
     quiet(peer, 2000)
 
 
+@t.test("R8985-5", "R6298-5.4-5.6")
+def retransmission_without_an_answer():
+    """Who has a hole answers at once: what is not answered after a round trip
+    and the reordering window is sent again. Twice; then the RTO has its turn."""
+    t.net().a.tune(repair_copies=2)
+    ours, peer = connection()
+    _, edges = flight(ours, peer, 4)
+    time.sleep(RTT)
+    sack(peer, (edges[1][0], edges[3][1]), ack=edges[0][0])
+    copies = [peer.expect(seq=edges[0][0], length=MSS) for _ in range(7)]
+    for before, again in (1, 2), (3, 4):
+        passed = after(copies[again], copies[before])
+        t.near(passed, RTT * 5 / 4, slack=0.003, what="s")
+    t.between(after(copies[6], copies[5]), 2 * RTT, 4 * RTT * t.SLOW, "s")
+    peer.send("A", ack=edges[3][1])
+    quiet(peer, 2000)
+
+
+@t.test("R8985-2", "R8985-3")
+def repair_copies():
+    """When nothing else waits a repair leaves twice, and a D-SACK that tells of
+    that does not widen the reordering window."""
+    t.net().a.tune(repair_copies=2)
+    ours, peer = connection()
+    _, edges = flight(ours, peer, 4)
+    time.sleep(RTT)
+    sack(peer, (edges[1][0], edges[3][1]), ack=edges[0][0])
+    copies = [peer.expect(seq=edges[0][0], length=MSS) for _ in range(2)]
+    t.near(after(copies[1], copies[0]), 0, slack=0.002, what="s to the copy")
+    time.sleep(RTT)
+    peer.send("A", ack=edges[3][1])
+    sack(peer, edges[0], ack=edges[3][1])
+    quiet(peer, 1000)
+    _, edges = flight(ours, peer, 3)
+    time.sleep(RTT)
+    told = now()
+    sack(peer, edges[1], ack=edges[0][0])
+    again = peer.expect(seq=edges[0][0], length=MSS)
+    t.near(after(again, told), RTT / 4, slack=0.002, what="s of reordering")
+    peer.send("A", ack=edges[2][1])
+
+
+@t.test("R8985-6")
+def end_of_a_flight():
+    """With repair_copies its end is missed when its beginning was answered."""
+    t.net().a.tune(repair_copies=2)
+    ours, peer = connection()
+    sent, edges = flight(ours, peer, 4)
+    time.sleep(RTT)
+    peer.send("A", ack=edges[1][1])
+    for seg, edge in (2, edges[2]), (2, edges[2]), (3, edges[3]):
+        again = peer.expect(seq=edge[0], length=MSS)
+        t.near(after(again, sent[seg]), RTT * 5 / 4, slack=0.003, what="s")
+    peer.send("A", ack=edges[3][1])
+
+
 def end(seg):
     return seg.rel_seq + seg.span
 
