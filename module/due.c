@@ -4,9 +4,10 @@
 
 /* Records handled before softirq time is given back to others. */
 #define BUDGET 256
+/* For so long, in which RCU frees what was handled: it must not pile up. */
+#define REST_NS NSEC_PER_MSEC
 
-/* For the first record, but not before @least. */
-static void arm(struct cftcp_due *due, ktime_t least)
+static void arm(struct cftcp_due *due)
 {
 	struct timerqueue_node *first = timerqueue_getnext(&due->head);
 	ktime_t at;
@@ -14,7 +15,7 @@ static void arm(struct cftcp_due *due, ktime_t least)
 	lockdep_assert_held(&due->lock);
 	if (!first)
 		return;
-	at = max(first->expires, least);
+	at = max(first->expires, due->rest_until);
 	if (hrtimer_is_queued(&due->timer) &&
 	    hrtimer_get_expires(&due->timer) <= at)
 		return;
@@ -42,12 +43,17 @@ static enum hrtimer_restart fire(struct hrtimer *timer)
 	struct timerqueue_node *node;
 	int budget = BUDGET;
 
-	while (budget-- && (node = pop_due(due, now)))
+	while (budget && (node = pop_due(due, now))) {
 		due->expire(due, node);
+		budget--;
+	}
 
 	spin_lock_bh(&due->lock);
 	/* Later than what this softirq calls: it ends in between. */
-	arm(due, ktime_get());
+	due->rest_until = ktime_get();
+	if (!budget)
+		due->rest_until = ktime_add_ns(due->rest_until, REST_NS);
+	arm(due);
 	spin_unlock_bh(&due->lock);
 	return HRTIMER_NORESTART;
 }
@@ -74,7 +80,7 @@ void cftcp_due_add(struct cftcp_due *due, struct timerqueue_node *node,
 	spin_lock_bh(&due->lock);
 	node->expires = at;
 	timerqueue_add(&due->head, node);
-	arm(due, 0);
+	arm(due);
 	spin_unlock_bh(&due->lock);
 }
 
@@ -94,7 +100,7 @@ bool cftcp_due_move(struct cftcp_due *due, struct timerqueue_node *node,
 		timerqueue_del(&due->head, node);
 		node->expires = at;
 		timerqueue_add(&due->head, node);
-		arm(due, 0);
+		arm(due);
 	}
 	spin_unlock_bh(&due->lock);
 	return was;

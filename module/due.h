@@ -15,6 +15,7 @@
  * @lock: protects @head and every node in it; innermost, taken with BH off
  * @head: nodes in order of their time
  * @timer: runs at the first node's time, in softirq
+ * @rest_until: but not before this (CLOCK_MONOTONIC), for it has just run
  * @expire: called for each node that fell due, after it left the queue,
  *	without @lock, in softirq; the queue's reference passes to it
  */
@@ -22,6 +23,7 @@ struct cftcp_due {
 	spinlock_t lock;		/* for @head */
 	struct timerqueue_head head;
 	struct hrtimer timer;
+	ktime_t rest_until;
 	void (*expire)(struct cftcp_due *due, struct timerqueue_node *node);
 };
 
