@@ -31,9 +31,6 @@ import time
 STOCK, CFTCP = 6, 257
 MB = 1e6
 LINK_MBIT, RTT_MS = 200, 50
-LOSSES = 0, 0.1, 1, 2, 5, 10  # per cent
-SIZES = 1000, 10_000, 100_000, 1_000_000, 10_000_000
-MSLS_MS = 1000, 2500, 5000, 10_000, 30_000
 STOCK_TIME_WAIT_S = 60
 GIVE_UP_S = 120  # how long a transfer may take
 HEADERS = 14 + 20 + 32  # Ethernet, IPv4, TCP with timestamps
@@ -41,6 +38,14 @@ MTU_FRAME = 1514
 
 QUICK = "--quick" in sys.argv
 ROUNDS = 3 if QUICK else 5
+LOSSES = (0, 1, 5, 10) if QUICK else (0, 0.1, 1, 5, 10)  # per cent
+SIZES = 1000, 10_000, 100_000, 1_000_000, 10_000_000
+TURNOVER_S = 6 if QUICK else 120
+MSLS_MS = (10_000,) if QUICK else (2500, 10_000, 30_000)
+MILLION = 1_000_000
+CROWD = 20_000 if QUICK else 200_000  # TIME-WAITs
+CROWDS = (10_000, 20_000) if QUICK else (10_000, 50_000, 100_000, 200_000)
+IDLE = 10_000 if QUICK else 100_000
 WORDS = [word for word in sys.argv[1:] if not word.startswith("-")]
 RESULTS = os.environ.get("CFTCP_RESULTS", "/tmp")
 
@@ -87,8 +92,6 @@ def line(row):
 def short(number):
     if number is None:
         return "-"
-    if math.isinf(number):
-        return "inf"
     if number == int(number) or abs(number) >= 1000:
         return f"{number:.0f}"
     return f"{number:.4g}"
@@ -213,17 +216,14 @@ def warm(address):
 _port = 2000
 
 
-def load(
-    mode, proto, to="10.0.0.2", ports=1, client=None, prefix="", **options
-):
-    """Start the load program; what it printed, as lists of numbers.
-
-    Each has its own server ports: what it leaves is in nobody's way."""
-    words = load_command(mode, proto, to, ports, client, **options)
-    return numbers(run(prefix + words))
+def load(mode, proto, **options):
+    """Run the load program: what it printed, as lists of numbers."""
+    text = run(load_command(mode, proto, **options))
+    return [[float(word) for word in x.split()] for x in text.splitlines()]
 
 
 def load_command(mode, proto, to="10.0.0.2", ports=1, client=None, **options):
+    """Each has its own server ports: what one leaves is in nobody's way."""
     global _port
     _port = _port + ports if _port + ports < 30_000 else 2000
     more = " ".join(f"-{key} {value}" for key, value in options.items())
@@ -233,17 +233,13 @@ def load_command(mode, proto, to="10.0.0.2", ports=1, client=None, **options):
     )
 
 
-def numbers(text):
-    return [[float(word) for word in x.split()] for x in text.splitlines()]
-
-
 def settle():
     """What the stock stack has in TIME-WAIT goes; virtual time costs none."""
     time.sleep(STOCK_TIME_WAIT_S + 1)
 
 
 def in_turn(function, rounds=ROUNDS):
-    """Medians of function(proto) and of the rounds' ratios."""
+    """Medians of function(proto): ours, stock's."""
     seen = {STOCK: [], CFTCP: []}
     for _ in range(rounds):
         for proto, values in seen.items():
@@ -348,7 +344,7 @@ def downloads(peers, count, size):
     """Seconds and octets of each download over the slow link."""
     options = {"to": "10.2.0.2", "n": count, "z": int(size), "t": GIVE_UP_S}
     seen = load("download", **PEERS[peers], **options)
-    return [(ns / 1e9, octets) for ns, octets in seen]
+    return [(ns / 1e9, max(octets, 1)) for ns, octets in seen]
 
 
 def ideal_s(size, loss=0):
@@ -363,21 +359,22 @@ def goodput():
         link(loss)
         for peers in PEERS:
             seen = []
-            for _ in range(ROUNDS):
+            for _ in range(1 if QUICK or not loss else 3):
                 seen += downloads(peers, 1, size)
                 if seen[-1][1] < size:
                     break  # it takes as long again
-            rate = statistics.median(octets / s for s, octets in seen)
-            whole = [s if octets == size else math.inf for s, octets in seen]
-            times[peers, loss] = statistics.median(whole)
+            times[peers, loss] = took = statistics.median(
+                s * size / octets for s, octets in seen
+            )
             curves.setdefault("goodput", {}).setdefault(peers, []).append(
-                [loss, rate * 8 / 1e6]
+                [loss, size * 8e-6 / took]
             )
             say(f"loss {loss} %, {peers}: {times[peers, loss]:.3f} s")
     unlink()
     curves["goodput"]["ideal"] = [
         [loss, size * 8 / ideal_s(size, loss) / 1e6] for loss in LOSSES
     ]
+    # What takes longer than GIVE_UP_S is extrapolated.
     where = f"20 MB at {LINK_MBIT} Mbit/s, {RTT_MS} ms RTT, {{}} % loss"
     for loss in 0, 1, 5, 10:
         ideal = ideal_s(size, loss)
@@ -445,7 +442,8 @@ def fct():
             [
                 size,
                 statistics.median(
-                    s * 1000 for s, _ in downloads(peers, 5, size)
+                    s * 1000
+                    for s, _ in downloads(peers, 1 if size > MB else 5, size)
                 ),
             ]
             for size in SIZES
@@ -461,15 +459,11 @@ def fct():
 def queue():
     size, rate = 20 * MB, 100
     for words in (
-        "add dev bm root handle 1: htb default 1",
-        "add dev bm parent 1:1 handle 2: pfifo limit 50",
+        "qdisc add dev bm root handle 1: htb default 1",
+        f"class add dev bm parent 1: classid 1:1 htb rate {rate}mbit",
+        "qdisc add dev bm parent 1:1 handle 2: pfifo limit 50",
     ):
-        if "pfifo" in words:
-            inside(
-                "b",
-                f"tc class add dev bm parent 1: classid 1:1 htb rate {rate}mbit",
-            )
-        inside("b", "tc qdisc " + words)
+        inside("b", "tc " + words)
     # Without GSO the queue is of 50 segments.
     inside("b", "ip link set bm gso_max_segs 1")
     lost, mbit = {}, {}
@@ -614,7 +608,7 @@ def sustained(proto, msl_ms):
 
 @section
 def turnover():
-    seconds = 20 if QUICK else 120
+    seconds = TURNOVER_S
     us = statistics.median(crr_us(CFTCP) for _ in range(ROUNDS))
     sysctl("a", cftcp__msl_ms=500)
     done, refused = load("turnover", CFTCP, t=seconds)[-1]
@@ -643,7 +637,6 @@ def turnover():
     settle()
 
 
-POPULATIONS = 1000, 10_000, 50_000, 100_000, 200_000, 500_000, 1_000_000
 FILL_PORTS = 50  # server ports, for the client's are 28,000
 
 
@@ -667,7 +660,7 @@ def write(path, text):
 
 
 class Softirqs:
-    """How long softirqs take, by the kernel's own events."""
+    """How long softirqs take, by the kernel's own events, on one CPU."""
 
     def __init__(self):
         if not os.path.exists(TRACING + "/events"):
@@ -702,11 +695,9 @@ class Softirqs:
 
 def populated(proto, populations, end):
     """crr's us beside so many TIME-WAITs, which shall end at that time."""
-    have, seen = 0, [
-        [0, statistics.median(crr_us(proto) for _ in range(ROUNDS))]
-    ]
-    for population in populations:
-        more = {"e": end} if proto == CFTCP else {}
+    have, seen = 0, []
+    more = {"e": end} if proto == CFTCP else {}
+    for population in (0, *populations):
         load("fill", proto, ports=FILL_PORTS, n=population - have, **more)
         have = population
         us = statistics.median(crr_us(proto) for _ in range(ROUNDS))
@@ -716,29 +707,28 @@ def populated(proto, populations, end):
 
 
 def slowdown(curve):
-    """The rate beside 200,000 over the rate beside none."""
-    by_population = dict(curve)
-    return by_population[0] / by_population[200_000]
+    """The rate beside a crowd over the rate beside none."""
+    us = dict(curve)
+    return us[0] / us[CROWD]
 
 
 @section
 def timewait():
     settle()
-    few = [x for x in POPULATIONS if x <= 200_000]
     sysctl(
         "a", cftcp__max_time_wait=2_000_000, ipv4__tcp_max_tw_buckets=2_000_000
     )
-    stock = populated(STOCK, few, 0)
+    stock = populated(STOCK, CROWDS, 0)
     settle()
     before = memory_free()
     end = int(time.monotonic()) + 900
-    ours = populated(CFTCP, few if QUICK else POPULATIONS, end)
+    ours = populated(CFTCP, CROWDS if QUICK else (*CROWDS, MILLION), end)
     metric(
-        "crr_200k",
+        "crr_crowd",
         slowdown(ours),
         slowdown(stock),
         ">=0.97",
-        "rate of crr beside 200,000 TIME-WAITs over that beside none",
+        f"rate of crr beside {CROWD:,} TIME-WAITs over that beside none",
         "x",
     )
     curves["timewait"] = {"cftcp": ours, "stock": stock}
@@ -760,7 +750,7 @@ def timewait():
     longest = softirqs.longest_ms()
     expired = counter("a", CFTCP, "TimeWaitExpired") - expired
     say(f"{expired} expired; ms:", dict(longest))
-    if expired < POPULATIONS[-1]:
+    if expired < MILLION:
         raise RuntimeError("they did not all expire in that time")
     metric(
         "million_softirq",
@@ -781,13 +771,12 @@ def opening_rate(proto, count):
 
 @section
 def idle():
-    count = 20_000 if QUICK else 100_000
     metric(
         "idle",
-        opening_rate(CFTCP, count),
-        opening_rate(STOCK, count),
+        opening_rate(CFTCP, IDLE),
+        opening_rate(STOCK, IDLE),
         ">=0.95",
-        f"rate of opening the last tenth of {count:,} connections "
+        f"rate of opening the last tenth of {IDLE:,} connections "
         "that stay, over the first 1,000",
         "x",
     )

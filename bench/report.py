@@ -16,17 +16,22 @@ import sys
 import bench
 
 STYLE = """\
-set terminal svg size 640,400 font "sans-serif,13" background rgb "white"
-set key outside right top
+set terminal svg size 640,440 font "sans-serif,13" background rgb "white"
+set key below horizontal
 set grid lc rgb "#dddddd"
 set style data linespoints
-set linetype 1 lw 2 pt 7 ps 0.6 lc rgb "#0060ad"
-set linetype 2 lw 2 pt 5 ps 0.6 lc rgb "#dd181f"
-set linetype 3 lw 2 pt 9 ps 0.6 lc rgb "#00a060"
-set linetype 4 lw 2 pt 11 ps 0.6 lc rgb "#9040b0"
-set linetype 5 lw 2 pt 13 ps 0.6 lc rgb "#e08000"
-set linetype 6 lw 1 pt 0 lc rgb "#888888"
 """
+
+# What a curve looks like, in all plots alike.
+LOOKS = {
+    "cftcp": 'lw 2 pt 7 ps 0.6 lc rgb "#0060ad"',
+    "cftcp to stock": 'lw 2 pt 9 ps 0.6 lc rgb "#60b0e0"',
+    "stock": 'lw 2 pt 5 ps 0.6 lc rgb "#dd181f"',
+    "cubic": 'lw 2 pt 5 ps 0.6 lc rgb "#dd181f"',
+    "stock to cftcp": 'lw 2 pt 13 ps 0.6 lc rgb "#e08000"',
+    "bbr": 'lw 2 pt 11 ps 0.6 lc rgb "#9040b0"',
+    "ideal": 'with lines lw 1 dt 2 lc rgb "#888888"',
+}
 
 PLOTS = {
     "goodput": """\
@@ -40,19 +45,21 @@ set title "a new connection at 200 Mbit/s, 50 ms round trip, no loss"
 set xlabel "size, octets"
 set ylabel "from connect() to the last octet, ms"
 set logscale xy
-set format x "10^%T"
+set xrange [700:14000000]
+set format x "10^{%T}"
 """,
     "turnover": """\
 set title "one client address to one server port"
 set xlabel "MSL, ms"
 set ylabel "connections a second, sustained"
 set logscale xy
-set yrange [100:20000]
+set xrange [300:50000]
+set yrange [100:30000]
 """,
     "timewait": """\
-set title "what one more connection costs"
+set title "connect, an octet each way, close"
 set xlabel "connections in TIME-WAIT, thousands"
-set ylabel "connect, an octet each way, close; us"
+set ylabel "us a connection"
 set yrange [0:*]
 """,
 }
@@ -84,6 +91,8 @@ def lines(results):
 
 
 def markdown(results):
+    how = "make bench BENCH=--quick" if results["quick"] else "make bench"
+    print(f"Linux {results['kernel']}, `{how}`:\n")
     print("| metric | what, unit | cftcp | stock | ratio | goal | |")
     print("|---|---|---|---|---|---|---|")
     for row in results["rows"]:
@@ -109,8 +118,7 @@ def plot(results, directory):
         script.append(
             "plot "
             + ", ".join(
-                f"$data{number} title '{title}'"
-                + (" lt 6 dt 2" if title == "ideal" else "")
+                f"$data{number} title '{title}' {LOOKS[title]}"
                 for number, title in enumerate(curves)
             )
         )
