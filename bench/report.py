@@ -4,7 +4,7 @@
 
 usage: report.py merge DIR        its files as one JSON (standard output)
        report.py lines FILE       name ours stock ratio goal ok|SHORT
-       report.py markdown FILE    the table of the README
+       report.py markdown FILE    the table and the plots of the README
        report.py plot FILE DIR    the plots, as SVG, by gnuplot
 """
 
@@ -102,6 +102,9 @@ def markdown(results):
             goal = goal.replace(sign, better)
         goal = goal.replace("x", " x stock")
         print("|", " | ".join([name, what, *numbers, goal, verdict]), "|")
+    for name in PLOTS:
+        if name in results["curves"]:
+            print(f"\n![{name}](bench/plots/{name}.svg)")
 
 
 def plot(results, directory):
