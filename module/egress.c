@@ -202,6 +202,7 @@ void cftcp_egress_resume(struct sock *sk)
 	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN | TCPF_SYN_SENT |
 				   TCPF_SYN_RECV))
 		return;
+	cftcp_tick(cs);
 	if (cs->lost_segs)
 		cftcp_recovery_reorder(sk);
 	cftcp_push_pending(sk);
