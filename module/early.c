@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/mutex.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter_bridge.h>
 #include <net/dst.h>
 
 #include "demux.h"
@@ -27,11 +28,24 @@ static struct dst_entry *valid_route(const struct sock *sk,
 	return dst;
 }
 
+/* A bridge runs these hooks too, for what it may only pass on. */
+static bool on_bridge(const struct sk_buff *skb)
+{
+#if IS_ENABLED(CONFIG_BRIDGE_NETFILTER)
+	return nf_bridge_info_exists(skb);
+#else
+	return false;
+#endif
+}
+
 void cftcp_early(struct sk_buff *skb, struct cftcp_arrival *arrival)
 {
-	struct sock *sk = cftcp_demux_sock(arrival);
 	struct dst_entry *dst;
+	struct sock *sk;
 
+	if (on_bridge(skb))
+		return;
+	sk = cftcp_demux_sock(arrival);
 	if (!sk)
 		return;
 	dst = valid_route(sk, skb);
