@@ -126,6 +126,15 @@ static void do_fin(struct sock *sk)
 	cftcp_push(sk, CFTCP_PUSH_NAGLE);
 }
 
+/* A server that answers by close() has its FIN say it: one segment less. */
+static void do_ack_soon(struct sock *sk)
+{
+	if (cftcp_sk(sk)->quickack)
+		cftcp_send_ack(sk);
+	else
+		cftcp_timer_fin_came(sk);
+}
+
 static void do_rst_reply(struct sock *sk, struct sk_buff *skb)
 {
 	struct cftcp_segment seg;
@@ -166,6 +175,8 @@ static void act_on(struct sock *sk, u32 act, struct sk_buff *skb)
 		do_rst_reply(sk, skb);
 	if (act & CFTCP_DO_ACK)
 		cftcp_send_ack(sk);
+	if (act & CFTCP_DO_ACK_SOON)
+		do_ack_soon(sk);
 	if (act & CFTCP_DO_CHALLENGE)
 		cftcp_send_challenge(sk);
 	if (act & CFTCP_DO_REXMIT)

@@ -24,6 +24,8 @@
 /* Timestamps option with its two NOPs. */
 #define CFTCP_TS_LEN		12
 #define CFTCP_DELACK_MS		40
+/* A FIN is acknowledged by ours when the user closes at once. */
+#define CFTCP_FIN_DELACK_MS	1
 /* tcp(7): TCP_CORK holds a partial segment no longer than this. */
 #define CFTCP_CORK_MS		200
 /* R1 of RFC 9293 3.8.3: retransmissions (SHLD-10). */

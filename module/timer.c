@@ -311,6 +311,15 @@ void cftcp_timer_ack_owed(struct sock *sk)
 		      CFTCP_DELACK_MS * (u64)NSEC_PER_MSEC);
 }
 
+void cftcp_timer_fin_came(struct sock *sk)
+{
+	u64 at = cftcp_sk(sk)->now + CFTCP_FIN_DELACK_MS * (u64)NSEC_PER_MSEC;
+
+	if (!cftcp_timer_running(sk, CFTCP_TIMER_DELACK) ||
+	    cftcp_sk(sk)->timer.at[CFTCP_TIMER_DELACK] > at)
+		start(sk, CFTCP_TIMER_DELACK, at);
+}
+
 void cftcp_timer_ack_sent(struct sock *sk)
 {
 	stop(sk, CFTCP_TIMER_DELACK);

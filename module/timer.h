@@ -73,6 +73,8 @@ void cftcp_timer_paced(struct sock *sk, u64 at);
 void cftcp_timer_held(struct sock *sk, u64 at);
 /** cftcp_timer_ack_owed() - an ACK may wait a little */
 void cftcp_timer_ack_owed(struct sock *sk);
+/** cftcp_timer_fin_came() - the ACK of a FIN may wait for ours, for a moment */
+void cftcp_timer_fin_came(struct sock *sk);
 /** cftcp_timer_ack_sent() - every segment with ACK pays it */
 void cftcp_timer_ack_sent(struct sock *sk);
 /**

@@ -660,6 +660,19 @@ def fin_is_told_at_once(text):
     t.between((answer.time - sent) / 1e6, 0, 10 * t.SLOW, "ms until the ACK")
 
 
+@t.test("R2525-15")
+def fin_is_acknowledged_by_ours():
+    """Who closes as soon as the peer has sends one segment, not two."""
+    if t.DEBUG:  # where a test does not close within a millisecond
+        return
+    ours, peer = t.with_peer(t.net())
+    peer.send("FA")
+    ours.close()
+    peer.expect("FA", ack=peer.nxt)
+    peer.send("A")
+    peer.expect_nothing(300)
+
+
 def asleep(thread):
     with open(f"/proc/self/task/{thread.native_id}/stat") as file:
         return file.read().rpartition(")")[2].split()[0] == "S"
