@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/bitmap.h>
+#include <linux/gcd.h>
 #include <linux/in.h>
 #include <linux/net.h>
 #include <linux/slab.h>
@@ -12,6 +13,13 @@
 #include "timewait.h"
 
 #define PORTS 65536
+/*
+ * With so many reservations, which cost memory, a connection shares one of
+ * them if it can. They are enough to choose from at random (RFC 6056).
+ */
+#define MANY 4096
+/* How many of them are tried. */
+#define TRIES 8
 
 static struct cftcp_port *find_port(struct cftcp_ports *ports, u16 num)
 {
@@ -130,6 +138,7 @@ static void publish(struct cftcp_ports *ports, struct cftcp_port *port,
 	}
 	ref->port = old ?: port;
 	hlist_add_head(&ref->node, &ref->port->refs);
+	ports->reservations++;
 	spin_unlock_bh(&ports->lock);
 	if (old)
 		kfree(port);
@@ -335,43 +344,105 @@ static struct cftcp_port_ref *share_chosen(struct cftcp_ports *ports,
 	return ref;
 }
 
-/* No port is free; one that we chose may serve another destination. */
-static int connect_shared(struct sock *sk)
+/* Is there a connection of the socket's key, but for this port, already? */
+static bool taken(struct sock *sk, u16 num)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+	struct cftcp_key key = cftcp_sk(sk)->key;
+	struct cftcp_entry *entry;
+	bool yields;
+
+	key.lport = htons(num);
+	rcu_read_lock();
+	entry = cftcp_lookup(cn, &key);
+	yields = entry && entry->kind == CFTCP_KIND_TIME_WAIT &&
+		 cftcp_sysctl(cn, time_wait_reuse);
+	rcu_read_unlock();
+	return entry && !yields;
+}
+
+/* A port that we chose before may serve another destination. */
+static bool connect_sharing(struct sock *sk, u16 num)
 {
 	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
 	struct cftcp_local local = cftcp_local_of(sk);
-	int low, high, span, start;
+	struct cftcp_port_ref *ref;
 
+	if (!test_bit(num, ports->used) || taken(sk, num))
+		return false;
+	ref = share_chosen(ports, &local, num);
+	return ref && !connect_from(sk, ref);
+}
+
+static bool share_some(struct sock *sk)
+{
+	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	int low, high;
+
+	cftcp_sock_set_key(sk);
+	inet_get_local_port_range(sock_net(sk), &low, &high);
+	for (int i = 0; i < TRIES; i++) {
+		u32 start = low + get_random_u32_below(high - low + 1);
+		u32 num = find_next_bit(ports->used, PORTS, start);
+
+		if (num <= high && connect_sharing(sk, num))
+			return true;
+	}
+	return false;
+}
+
+/* Every port of the range is tried, each of them once, at random. */
+static bool share_any(struct sock *sk)
+{
+	u32 span, at, stride;
+	int low, high;
+
+	cftcp_sock_set_key(sk);
 	inet_get_local_port_range(sock_net(sk), &low, &high);
 	span = high - low + 1;
-	start = get_random_u32_below(span);
-	for (int i = 0; i < span; i++) {
-		u16 num = low + (start + i) % span;
-		struct cftcp_port_ref *ref;
-
-		if (!test_bit(num, ports->used))
-			continue;
-		ref = share_chosen(ports, &local, num);
-		if (ref && !connect_from(sk, ref))
-			return 0;
+	at = get_random_u32_below(span);
+	do {
+		stride = 1 + get_random_u32_below(span);
+	} while (gcd(stride, span) != 1);
+	for (u32 i = 0; i < span; i++) {
+		if (connect_sharing(sk, low + at))
+			return true;
+		at = (at + stride) % span;
 		cond_resched();
 	}
+	return false;
+}
+
+static int connect_new(struct sock *sk)
+{
+	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_port_ref *ref;
+
+	ref = share_or_reserve(ports, sk, 0, true);
+	if (!IS_ERR(ref))
+		return connect_from(sk, ref);
+	if (PTR_ERR(ref) != -EADDRINUSE)
+		return PTR_ERR(ref);
+	WRITE_ONCE(ports->full_until, jiffies + HZ);
 	return -EADDRNOTAVAIL;
 }
 
 int cftcp_port_connect(struct sock *sk)
 {
 	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
-	struct cftcp_port_ref *ref;
+	bool full = time_before(jiffies, READ_ONCE(ports->full_until));
+	int err;
 
 	if (cftcp_sk(sk)->port)
 		return hash_from(sk);
-	ref = share_or_reserve(ports, sk, 0, true);
-	if (!IS_ERR(ref))
-		return connect_from(sk, ref);
-	if (PTR_ERR(ref) != -EADDRINUSE)
-		return PTR_ERR(ref);
-	return connect_shared(sk);
+	if (READ_ONCE(ports->reservations) >= MANY && share_some(sk))
+		return 0;
+	if (full && share_any(sk))
+		return 0;
+	err = connect_new(sk);
+	if (err == -EADDRNOTAVAIL && !full && share_any(sk))
+		return 0;
+	return err;
 }
 
 int cftcp_port_may_listen(struct sock *sk)
@@ -457,6 +528,7 @@ static struct cftcp_port_ref *reap_one(struct cftcp_ports *ports,
 	if (ref) {
 		list_del(&ref->idle);
 		hlist_del(&ref->node);
+		ports->reservations--;
 		if (hlist_empty(&ref->port->refs)) {
 			*empty = ref->port;
 			hash_del(&ref->port->node);
@@ -503,6 +575,7 @@ int cftcp_ports_init(struct cftcp_net *cn)
 	mutex_init(&ports->create);
 	INIT_WORK(&ports->reaper, reap);
 	ports->net = cn->net;
+	ports->full_until = jiffies;
 	return 0;
 }
 

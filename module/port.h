@@ -33,6 +33,9 @@ struct socket;
  *	of @lock, inside of the socket lock of a cftcp socket
  * @reaper: frees what is on @idle: releasing a stock socket sleeps
  * @net: the namespace
+ * @reservations: how many there are
+ * @full_until: jiffies, until when stock TCP is not asked again for a free
+ *	port, for it had none; no lock, since it is a hint
  * @group: last group of reservations that let each other pass, under @create
  */
 struct cftcp_ports {
@@ -43,6 +46,8 @@ struct cftcp_ports {
 	struct mutex create;		/* one reservation at a time */
 	struct work_struct reaper;
 	struct net *net;
+	unsigned int reservations;
+	unsigned long full_until;
 	u32 group;
 };
 

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import itertools
 import os
+import resource
 import socket
 import struct
 
@@ -492,6 +493,32 @@ def reuseport_by_program():
     attach(listeners[0], (0x80, 0), (0x16, 0))  # A = length; return A
     open_ones += call(ns, ONE, port, 6)
     t.equal(accept_all(listeners[0]), 6, "share of 0")
+
+
+def opening(net, port):
+    """A connection that nobody answers; it holds its local port."""
+    made = sock(net.a, t.DUT)
+    made.setblocking(False)
+    t.equal(made.connect_ex((t.GHOST, port)), errno.EINPROGRESS, "connect")
+    return made
+
+
+@t.test("section-2", "R6056-1", seconds=600)
+def of_many_ports_one_serves_again():
+    """Ports cost memory: with 4096 of them no new one is taken, but for a
+    destination that is a peer of them all."""
+    if t.DEBUG or t.DUT != t.CFTCP:
+        return
+    files, many = 5000, 4096
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    net = t.own_net()
+    held = {port_of(opening(net, 9)) for _ in range(many)}
+    t.equal(len(held), many, "ports")
+    again = [port_of(opening(net, 10)) for _ in range(100)]
+    t.check(held.issuperset(again), "they serve another destination")
+    t.equal(len(set(again)), len(again), "each of them once")
+    t.check(again not in (sorted(again), sorted(again)[::-1]), "at random")
+    t.equal(port_of(opening(net, 9)) in held, False, "a peer of them all")
 
 
 @t.test("section-2", seconds=600)
