@@ -68,7 +68,7 @@ unsigned long cftcp_egress_rate(const struct sock *sk)
 
 static bool by_qdisc(const struct sock *sk)
 {
-	return smp_load_acquire(&sk->sk_pacing_status) == SK_PACING_FQ;
+	return READ_ONCE(sk->sk_pacing_status) == SK_PACING_FQ;
 }
 
 /* Two segments at once, or what takes a quarter of a millisecond. */

@@ -143,7 +143,8 @@ static const u32 table[CFTCP_EV_COUNT][COL_COUNT] = {
 
 /* Column of a state, plus one; 0 for a state that is not of the table. */
 static const u8 columns[] = {
-#define X(state, name) [TCP_##state] = COL_##state + 1,
+#define X(state, name)							\
+	[TCP_##state] = COL_##state + 1,
 	STATES(X)
 #undef X
 };

@@ -36,6 +36,7 @@ DELIBERATE = {
     ">=6.12 option.SOCKET.*.80 *": "SO_DEVMEM_DONTNEED: by the protocol's number",
     "option.SOCKET.*.7 *": "SO_SNDBUF: net.cftcp.wmem has its own default",
     "option.SOCKET.*.8 *": "SO_RCVBUF: net.cftcp.rmem has its own default",
+    "option.SOCKET.*.18 then -1": "SO_RCVLOWAT: half of the most of net.cftcp.rmem",
     "option.IP.*.3[56] set *": "stock refuses to join groups, which harms nobody",
     "tcp_option.7*": "net.cftcp.syn_retries: a SYN is retried for 3 minutes",
     "tcp_option.12 get": "TCP_QUICKACK: a connection does not begin by it",

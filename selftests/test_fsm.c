@@ -49,7 +49,7 @@ static const char * const want[N_STATES][N_EVENTS] = {
 { /* ESTABLISHED */
 	"FIN-WAIT-1 fin", "CLOSED rst", "FIN-WAIT-1 fin", "CLOSED rst",
 	"-", "-",
-	"CLOSE-WAIT eof ack", "- hold ack", "n/a", "n/a", "n/a",
+	"CLOSE-WAIT eof soon", "- hold ack", "n/a", "n/a", "n/a",
 	"- challenge drop",
 	"CLOSED reset drop", "- challenge drop", "- drop",
 	"- text", "n/a", "n/a",
@@ -138,7 +138,8 @@ static const struct {
 } words[] = {
 	{ "fin", CFTCP_DO_FIN },	{ "rst", CFTCP_DO_RST },
 	{ "nofin", CFTCP_DO_RST_NO_FIN }, { "reply", CFTCP_DO_RST_REPLY },
-	{ "ack", CFTCP_DO_ACK },	{ "challenge", CFTCP_DO_CHALLENGE },
+	{ "ack", CFTCP_DO_ACK },	{ "soon", CFTCP_DO_ACK_SOON },
+	{ "challenge", CFTCP_DO_CHALLENGE },
 	{ "rexmit", CFTCP_DO_REXMIT },	{ "probe", CFTCP_DO_PROBE },
 	{ "text", CFTCP_DO_TEXT },	{ "hold", CFTCP_DO_HOLD },
 	{ "eof", CFTCP_DO_EOF },	{ "2msl", CFTCP_DO_2MSL },

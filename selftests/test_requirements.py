@@ -692,6 +692,13 @@ table inet t {
 """
 
 
+def tracked(net, port):
+    """What netfilter says of the one connection of a port."""
+    rows = net.a.read("nf_conntrack").splitlines()
+    (row,) = (row for row in rows if f"sport={port}" in row)
+    return row
+
+
 @t.test("L-60")
 def connection_tracking():
     """netfilter sees the states of a connection as it does those of stock TCP."""
@@ -708,9 +715,7 @@ def connection_tracking():
         elif state == "TIME_WAIT":
             client.close()
             net.a.wait_state("CLOSED", int(port))
-        rows = net.a.read("nf_conntrack").splitlines()
-        rows = [row for row in rows if f"sport={port}" in row]
-        t.check(len(rows) == 1 and state in rows[0], rows)
+        t.wait_for(lambda: state in tracked(net, port), 1, state)
     counted = net.a.run("nft list ruleset")
     t.check("counter packets 0 bytes 0 drop" in counted, counted)
     t.check("counter packets 0 bytes 0 accept" not in counted, counted)

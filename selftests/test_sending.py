@@ -11,6 +11,8 @@ import cftest as t
 MB = 1 << 20
 SO_MAX_PACING_RATE = 47
 MBIT = 125000  # octets a second
+# What fq lets go at once of a new flow: two segments.
+FQ = "fq quantum 3028 initial_quantum 3028"
 
 
 def info(sock, offset, size="I"):
@@ -174,7 +176,7 @@ def paced(net, prepare, rate):
         t.between(bursts(full, rate), 1, 2, "segments at once")
 
 
-@t.test("API", cases={"timer": "netem rate 1gbit limit 10000", "fq": "fq"})
+@t.test("API", cases={"timer": "netem rate 1gbit limit 10000", "fq": FQ})
 def max_pacing_rate(kind):
     """SO_MAX_PACING_RATE, by a timer of ours or by the queue that can."""
     net = t.net()
