@@ -26,8 +26,10 @@
 #define REO_WND_PERSIST	16
 /* Octets given up at once when nothing answers. */
 #define OVERDUE_MAX	65536
-/* How often that is done before the RTO, which backs off. */
+/* Rounds of that before the RTO, which backs off. */
 #define SILENT_REPAIRS	2
+/* What left within this is given up together. */
+#define SAME_TIME_NS	NSEC_PER_MSEC
 /* Least time that answers may be apart. */
 #define ANSWER_GAP_US	5000U
 
@@ -43,6 +45,7 @@ void cftcp_recovery_reset(struct cftcp_sock *cs)
 	cs->rtt_rose = 0;
 	cs->highest_sacked = 0;
 	cs->silent_repairs = 0;
+	cs->silent_at = 0;
 	cs->copied_at = 0;
 	cs->rack_sent_at = 0;
 	cs->rack_end_seq = 0;
@@ -355,6 +358,12 @@ static int copies(const struct sock *sk)
 	return cftcp_sysctl(cftcp_sock_net(sk), repair_copies);
 }
 
+/* Did it leave after the last of such repairs began? */
+static bool new_round(const struct cftcp_sock *cs, const struct cftcp_cb *cb)
+{
+	return cb->sent_at >= cs->silent_at;
+}
+
 /* ns, when the answer to the oldest in flight is overdue; 0 for never. */
 static u64 overdue_at(const struct sock *sk)
 {
@@ -366,7 +375,7 @@ static u64 overdue_at(const struct sock *sk)
 	u32 margin_us;
 
 	if (copies(sk) == 1 || !cb || cs->timeouts || !cs->srtt_us ||
-	    cs->silent_repairs >= SILENT_REPAIRS)
+	    (new_round(cs, cb) && cs->silent_repairs >= SILENT_REPAIRS))
 		return 0;
 	if (!cs->sack_ok || (!cs->sacked_segs &&
 			     cs->snd_nxt - cs->snd_una < 2 * cs->mss))
@@ -387,14 +396,18 @@ static void find_overdue(struct sock *sk, u64 now)
 	u32 octets = 0;
 	u64 at;
 
-	while (octets < OVERDUE_MAX && (at = overdue_at(sk)) && at <= now) {
+	while (octets < OVERDUE_MAX && (at = overdue_at(sk)) &&
+	       at <= now + (octets ? SAME_TIME_NS : 0)) {
 		struct cftcp_cb *cb = list_first_entry(&cs->sent,
 						       struct cftcp_cb, node);
 
+		if (new_round(cs, cb)) {
+			cs->silent_at = now;
+			cs->silent_repairs++;
+		}
 		octets += cftcp_cb_skb(cb)->len + 1;
 		mark_lost(cs, cb);
 	}
-	cs->silent_repairs += !!octets;
 }
 
 /* ns until losses are to be looked for again, 0 for never. */

@@ -232,7 +232,8 @@ struct cftcp_saved_syn {
  * @reo_wnd_mult: the reordering window, in quarters of @min_rtt_us
  * @reo_wnd_persist: recoveries without D-SACK until that is 1 again
  * @probe_end: SND.NXT when the loss probe was sent
- * @silent_repairs: repairs of what was overdue since anything was answered
+ * @silent_repairs: rounds of giving up what was overdue since an answer came
+ * @silent_at: ns, when the last of them began
  * @copied_at: ns, when something lost was last sent more than once
  * @timeout_tsval: TSval of the first retransmission by the RTO
  * @rtt_rose_seq: SND.NXT when the RTO was known to have been too short
@@ -366,6 +367,7 @@ struct cftcp_sock {
 	u8 reo_wnd_persist;
 	u8 silent_repairs;
 	u32 probe_end;
+	u64 silent_at;
 	u64 copied_at;
 	u32 timeout_tsval;
 	u32 rtt_rose_seq;

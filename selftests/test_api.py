@@ -777,7 +777,7 @@ def reset_after_fin_is_epipe():
 
 @t.test("C-8", "MUST-12")
 def reset_wakes_blocked_calls():
-    for call, args in (("recv", (1,)), ("sendall", (bytes(1 << 24),))):
+    for call, args in (("recv", (1,)), ("sendall", (bytes(1 << 26),))):
         c, a = pair()
         thread = blocked(getattr(a, call), *args)
         reset(c)
