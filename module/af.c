@@ -61,6 +61,8 @@ static bool link_local(const struct in6_addr *addr)
 void cftcp_key_set_scope(struct cftcp_key *key, int dif, int sdif)
 {
 	key->scope = sdif ? dif : 0;
+	if (ipv6_addr_v4mapped(&key->faddr))
+		return;
 	if (unlikely(link_local(&key->faddr) || link_local(&key->laddr)))
 		key->scope = sdif ?: dif;
 }

@@ -43,8 +43,7 @@ static void to_socket(struct cftcp_net *cn, struct sock *sk,
 	skb->dev = NULL;
 	bh_lock_sock_nested(sk);
 	if (!sock_owned_by_user(sk)) {
-		if (cftcp_fsm_covers(sk->sk_state))
-			cftcp_early_keep(sk, skb);
+		cftcp_early_keep(sk, skb);
 		skb_dst_drop(skb);
 		cftcp_segment_arrives(sk, skb);
 	} else {

@@ -43,7 +43,8 @@ void cftcp_early(struct sk_buff *skb, struct cftcp_arrival *arrival)
 	struct dst_entry *dst;
 	struct sock *sk;
 
-	if (on_bridge(skb))
+	/* Who sends a SYN has no connection yet. */
+	if (tcp_hdr(skb)->syn || on_bridge(skb))
 		return;
 	sk = cftcp_demux_sock(arrival);
 	if (!sk)
@@ -61,6 +62,9 @@ void cftcp_early_keep(struct sock *sk, const struct sk_buff *skb)
 	struct dst_entry *dst = skb_dst(skb), *old;
 
 	cftcp_assert_held(sk);
+	/* cftcp_early_forget() was the last to look. */
+	if (sk->sk_state == TCP_CLOSE)
+		return;
 	if (dst == rcu_access_pointer(sk->sk_rx_dst) || !dst ||
 	    !dst_hold_safe(dst))
 		return;

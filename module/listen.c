@@ -14,6 +14,7 @@
 
 #include "close.h"
 #include "cookie.h"
+#include "early.h"
 #include "input.h"
 #include "ipopt.h"
 #include "listen.h"
@@ -730,6 +731,9 @@ static void make_child(struct cftcp_request *req, struct sk_buff *skb)
 		forget(req);
 		put(req);
 		cftcp_count(cn, PassiveOpens);
+		cftcp_early_keep(sk, skb);
+		skb_dst_drop(skb);
+		skb->dev = NULL;
 		cftcp_segment_arrives(sk, skb);
 		offer_child(lsk, sk);
 	} else {
