@@ -155,7 +155,8 @@ u32 cftcp_egress_room(struct sock *sk, u32 mss)
 		follow_rate(egress);
 	if (test_bit(EGRESS_WAITS, &egress->flags))
 		clear_bit(EGRESS_WAITS, &egress->flags);
-	room = egress->limit / 2 - OVERHEAD;
+	room = egress->limit - OVERHEAD -
+	       min_t(u32, sk_wmem_alloc_get(sk), egress->limit / 2);
 	/* For fq, and for cftcp_egress_sent(). */
 	if (sk->sk_pacing_rate != rate)
 		WRITE_ONCE(sk->sk_pacing_rate, rate);

