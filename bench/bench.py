@@ -518,7 +518,7 @@ SO_RCVBUFFORCE, SO_TIMESTAMPNS, PACKET_OUTGOING = 33, 35, 4
 
 
 class Capture:
-    """When segments with text arrive at a device; looked at afterwards."""
+    """When packets with text arrive at a device; looked at afterwards."""
 
     def __init__(self, namespace, device):
         with Inside(namespace):
@@ -529,8 +529,8 @@ class Capture:
         self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.sock.bind((device, 0x0800))
 
-    def segments(self):
-        """[(ns, octets of text)]"""
+    def packets(self):
+        """[(ns, octets)]"""
         self.sock.setblocking(False)
         seen = []
         while True:
@@ -538,32 +538,32 @@ class Capture:
                 data, more, _, source = self.sock.recvmsg(64, 64)
             except BlockingIOError:
                 return seen
-            text = (
-                struct.unpack_from(">H", data, 2)[0]
-                - (data[0] & 15) * 4
-                - (data[(data[0] & 15) * 4 + 12] >> 4) * 4
-            )
-            if source[2] == PACKET_OUTGOING or text == 0:
+            size = struct.unpack_from(">H", data, 2)[0]
+            header = (data[0] & 15) * 4
+            if (
+                source[2] == PACKET_OUTGOING
+                or size == header + (data[header + 12] >> 4) * 4
+            ):
                 continue
             s, ns = struct.unpack("qq", more[0][2])
-            seen.append((s * 1_000_000_000 + ns, text))
+            seen.append((s * 1_000_000_000 + ns, size))
 
 
 def paced(proto, free):
-    """Mbit/s of text as captured, and the most segments back to back, not
+    """Mbit/s of IP as captured, and the most segments back to back, not
     counting those that fq lets go for free."""
     rate = 50_000_000 / 8
-    apart = (MTU_FRAME - HEADERS) / rate * 1e9
+    apart = MTU_FRAME / rate * 1e9
     capture = Capture("m", "mb")
     load("download", proto, to="10.2.0.2", z=int(10 * MB), r=int(rate))
-    seen = capture.segments()
+    seen = capture.packets()
     capture.sock.close()
     burst = most = 1
     for (before, _), (at, _) in zip(seen[free:], seen[free + 1 :]):
         burst = burst + 1 if at - before < apart / 4 else 1
         most = max(most, burst)
-    text = sum(octets for _, octets in seen[1:])
-    return text * 8e3 / (seen[-1][0] - seen[0][0]), most
+    octets = sum(size for _, size in seen[1:])
+    return octets * 8e3 / (seen[-1][0] - seen[0][0]), most
 
 
 @section
