@@ -20,7 +20,7 @@ struct sock;
  */
 void cftcp_rcvbuf_follow(struct sock *sk);
 /**
- * cftcp_sndbuf_follow() - the send buffer is full: may it grow?
+ * cftcp_sndbuf_follow() - a writer waits for the send buffer: may it grow?
  * @sk: the socket, lock held
  *
  * It may hold twice what is in flight. There is no congestion window, so a new
@@ -28,7 +28,7 @@ void cftcp_rcvbuf_follow(struct sock *sk);
  * once. Not beyond net.cftcp.wmem, not after SO_SNDBUF, not while memory is
  * short.
  *
- * Context: process.
+ * Context: process or softirq.
  * Return: true when it has grown.
  */
 bool cftcp_sndbuf_follow(struct sock *sk);

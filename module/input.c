@@ -22,6 +22,7 @@
 #include <linux/tcp.h>
 #include <net/l3mdev.h>
 
+#include "buffer.h"
 #include "close.h"
 #include "fsm.h"
 #include "input.h"
@@ -497,8 +498,12 @@ static void update_window(struct cftcp_sock *cs,
 
 void cftcp_wake_writer(struct sock *sk)
 {
-	if (sk->sk_socket && test_bit(SOCK_NOSPACE, &sk->sk_socket->flags))
-		sk->sk_write_space(sk);
+	if (!sk->sk_socket || !test_bit(SOCK_NOSPACE, &sk->sk_socket->flags))
+		return;
+	/* All that the buffer holds is on its way: it is too small. */
+	if (skb_queue_empty(&sk->sk_write_queue))
+		cftcp_sndbuf_follow(sk);
+	sk->sk_write_space(sk);
 }
 
 /* SND.UNA <= SEG.ACK <= SND.NXT. May end the connection. */

@@ -422,18 +422,14 @@ static u64 next_look(struct sock *sk, u64 wait, u64 now)
 }
 
 /*
- * When only repairs are in flight and nothing waits, the path has room: what
- * is sent more often is less often lost again.
+ * When nothing waits to be sent the path has room soon: what is sent more often
+ * is less often lost again.
  */
 static void send_copies(struct sock *sk, struct sk_buff *skb)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
-	const struct cftcp_cb *first = list_first_entry_or_null(&cs->sent,
-								struct cftcp_cb,
-								node);
 
-	if (!first || !(first->sacked & CFTCP_SEG_REXMITTED) ||
-	    !skb_queue_empty(&sk->sk_write_queue))
+	if (!skb_queue_empty(&sk->sk_write_queue))
 		return;
 	for (int n = copies(sk); n > 1; n--) {
 		if (cftcp_retransmit(sk, skb, false))
