@@ -569,9 +569,11 @@ def paced(proto, free):
 @section
 def pace():
     inside("m", "tc qdisc replace dev ma root netem rate 1gbit limit 100000")
-    for name, qdisc, free in (("", "noqueue", 0), ("_fq", "fq", 10)):
-        if qdisc == "fq":
-            inside("b", "tc qdisc replace dev bm root fq")
+    # What fq lets go at once is a matter of its own options.
+    fq = "fq quantum 1514 initial_quantum 3028"
+    for name, qdisc, free in (("", "noqueue", 0), ("_fq", fq, 2)):
+        if qdisc == fq:
+            inside("b", f"tc qdisc replace dev bm root {fq}")
         (ours, burst), (stock, stock_burst) = (
             paced(proto, free) for proto in (CFTCP, STOCK)
         )

@@ -449,7 +449,10 @@ static void rto_fired(struct sock *sk)
 
 static void probe_fired(struct sock *sk)
 {
-	if (cftcp_recovery_probe(sk))
+	if (cftcp_recovery_last_below(sk) &&
+	    cftcp_sk(sk)->timer.rto_at > cftcp_sk(sk)->now)
+		start_probe_or_rto(sk);
+	else if (cftcp_recovery_probe(sk))
 		restart_rto(sk);
 	else
 		start_repair(sk, CFTCP_TIMER_RTO,
