@@ -51,6 +51,7 @@ void cftcp_egress_init(struct sock *sk)
 	egress->limit = LIMIT_MIN;
 	egress->late_ns = 0;
 	egress->full_at = 0;
+	egress->filled_at = 0;
 	egress->paced_at = 0;
 }
 
@@ -89,6 +90,8 @@ void cftcp_egress_sent(struct sock *sk, u32 len, u32 mss)
 	unsigned long rate = READ_ONCE(sk->sk_pacing_rate);
 	u64 now, gap, late, sooner;
 
+	if (len >= egress->limit / 2 - OVERHEAD - mss)
+		egress->filled_at = cftcp_sk(sk)->now;
 	if (rate == ~0UL || by_qdisc(sk))
 		return;
 	len += DIV_ROUND_UP(len, mss) * cftcp_packet_len(sk, 0);
@@ -117,12 +120,14 @@ static bool full_below(const struct sock *sk)
 /* Half of the limit has left: in which time? */
 static void follow_rate(struct cftcp_egress *egress)
 {
-	u64 took = ktime_get_ns() - egress->full_at;
+	u64 took = ktime_get_ns() - (egress->full_at ?: egress->filled_at);
+	bool waited = egress->full_at;
 
 	egress->full_at = 0;
+	egress->filled_at = 0;
 	if (took < DRAINED_FAST_NS && egress->limit < LIMIT_MAX)
 		WRITE_ONCE(egress->limit, egress->limit * 2);
-	else if (took > DRAINED_SLOW_NS && egress->limit > LIMIT_MIN)
+	else if (waited && took > DRAINED_SLOW_NS && egress->limit > LIMIT_MIN)
 		WRITE_ONCE(egress->limit, egress->limit / 2);
 }
 
@@ -151,12 +156,11 @@ u32 cftcp_egress_room(struct sock *sk, u32 mss)
 
 	if (full_below(sk) && wait_below(sk))
 		return 0;
-	if (egress->full_at)
+	if (egress->full_at || egress->filled_at)
 		follow_rate(egress);
 	if (test_bit(EGRESS_WAITS, &egress->flags))
 		clear_bit(EGRESS_WAITS, &egress->flags);
-	room = egress->limit - OVERHEAD -
-	       min_t(u32, sk_wmem_alloc_get(sk), egress->limit / 2);
+	room = egress->limit / 2 - OVERHEAD;
 	/* For fq, and for cftcp_egress_sent(). */
 	if (sk->sk_pacing_rate != rate)
 		WRITE_ONCE(sk->sk_pacing_rate, rate);

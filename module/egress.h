@@ -17,6 +17,7 @@ struct sock;
  * @node: link in a CPU's list of sockets that have room again
  * @limit: octets of memory that may be below us, about 1 ms of what leaves
  * @full_at: ns, when that was reached; 0 while it is not
+ * @filled_at: ns, when a segment left that is as long as that allows
  * @late_ns: how much later than the pacing rate wants segments have left
  * @paced_at: ns, when the next one may
  */
@@ -26,6 +27,7 @@ struct cftcp_egress {
 	u32 limit;
 	u32 late_ns;
 	u64 full_at;
+	u64 filled_at;
 	u64 paced_at;
 };
 

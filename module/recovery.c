@@ -506,13 +506,6 @@ bool cftcp_recovery_may_probe(const struct cftcp_sock *cs)
 	       !cs->probing;
 }
 
-bool cftcp_recovery_last_below(const struct sock *sk)
-{
-	const struct sk_buff *last = skb_rb_last(&cftcp_sk(sk)->rtx);
-
-	return last && skb_fclone_busy(sk, last);
-}
-
 static bool resend_last(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);

@@ -33,8 +33,6 @@ void cftcp_recovery_reorder(struct sock *sk);
  * Return: true when something left.
  */
 bool cftcp_recovery_probe(struct sock *sk);
-/** cftcp_recovery_last_below() - what it would send is in a queue of this host */
-bool cftcp_recovery_last_below(const struct sock *sk);
 /** cftcp_recovery_may_probe() - may a loss probe be due? RFC 8985 7.2 */
 bool cftcp_recovery_may_probe(const struct cftcp_sock *cs);
 /**

@@ -449,7 +449,8 @@ static void rto_fired(struct sock *sk)
 
 static void probe_fired(struct sock *sk)
 {
-	if (cftcp_recovery_last_below(sk) &&
+	/* What has not left this host is not lost. */
+	if (sk_wmem_alloc_get(sk) &&
 	    cftcp_sk(sk)->timer.rto_at > cftcp_sk(sk)->now)
 		start_probe_or_rto(sk);
 	else if (cftcp_recovery_probe(sk))
