@@ -90,7 +90,7 @@ void cftcp_egress_sent(struct sock *sk, u32 len, u32 mss)
 	unsigned long rate = READ_ONCE(sk->sk_pacing_rate);
 	u64 now, gap, late, sooner;
 
-	if (len >= egress->limit / 2 - OVERHEAD - mss)
+	if (len + mss + OVERHEAD > egress->limit / 2)
 		egress->filled_at = cftcp_sk(sk)->now;
 	if (rate == ~0UL || by_qdisc(sk))
 		return;
