@@ -5,6 +5,7 @@
 #include "af.h"
 #include "diag.h"
 #include "egress.h"
+#include "frag.h"
 #include "listen.h"
 #include "netns.h"
 #include "sock.h"
@@ -64,6 +65,7 @@ static void __exit cftcp_exit(void)
 	cftcp_sock_unregister();
 	cftcp_listen_unregister();
 	cftcp_time_wait_unregister();
+	cftcp_frag_stop();
 	cftcp_egress_stop();
 }
 

@@ -17,6 +17,7 @@
 #include "buffer.h"
 #include "close.h"
 #include "early.h"
+#include "frag.h"
 #include "input.h"
 #include "listen.h"
 #include "opt.h"
@@ -401,7 +402,7 @@ static int append(struct sock *sk, struct msghdr *msg, u32 goal)
 	int frags, copy, err;
 	bool merge;
 
-	if (!sk_page_frag_refill(sk, pfrag))
+	if (!cftcp_frag_refill(sk, pfrag))
 		return 0;
 	skb = tail_with_room(sk, goal, pfrag->page, pfrag->offset);
 	if (!skb)
@@ -523,6 +524,9 @@ static int send_locked(struct sock *sk, struct msghdr *msg, bool pages,
 		if (err)
 			break;
 	}
+	/* An ACK that is here already may make Nagle send the rest at once. */
+	if (done && sk_flush_backlog(sk))
+		mss = cftcp_mss(sk);
 	if (done && msg->msg_flags & MSG_OOB)
 		send_urgent(sk);
 	else if (done)
