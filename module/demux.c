@@ -47,13 +47,21 @@ static void to_socket(struct cftcp_net *cn, struct sock *sk,
 		skb_dst_drop(skb);
 		cftcp_segment_arrives(sk, skb);
 	} else {
-		skb_dst_drop(skb);
+		if (rcu_access_pointer(sk->sk_rx_dst))
+			skb_dst_drop(skb);
 		if (sk_add_backlog(sk, skb, limit)) {
 			cftcp_count_drop(cn, Backlog);
 			kfree_skb(skb);
 		}
 	}
 	bh_unlock_sock(sk);
+}
+
+int cftcp_demux_backlog(struct sock *sk, struct sk_buff *skb)
+{
+	cftcp_early_keep(sk, skb);
+	skb_dst_drop(skb);
+	return cftcp_segment_arrives(sk, skb);
 }
 
 /* A full socket's. */

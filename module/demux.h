@@ -53,6 +53,14 @@ struct sock *cftcp_demux_sock(struct cftcp_arrival *arrival);
  * Context: softirq, under rcu_read_lock().
  */
 void cftcp_demux_to(struct cftcp_net *cn, struct sock *sk, struct sk_buff *skb);
+/**
+ * cftcp_demux_backlog() - a segment had to wait for the owner of the socket
+ * @sk: the socket, lock held
+ * @skb: at its TCP header, which is pulled; consumed
+ *
+ * Return: 0
+ */
+int cftcp_demux_backlog(struct sock *sk, struct sk_buff *skb);
 
 /**
  * cftcp_demux_icmp() - hand an ICMP message to whom it is for

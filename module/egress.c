@@ -25,9 +25,9 @@
 #define LIMIT_MAX	(LIMIT_MIN << 4)
 /* What a segment costs beside its text. */
 #define OVERHEAD	4096U
-/* Half of the limit left in less time, or took more: the limit changes. */
-#define DRAINED_FAST_NS	(250 * NSEC_PER_USEC)
-#define DRAINED_SLOW_NS	NSEC_PER_MSEC
+/* Text was below for less time, or for more: the limit changes. */
+#define DRAINED_FAST_NS	(500 * NSEC_PER_USEC)
+#define DRAINED_SLOW_NS	(2 * NSEC_PER_MSEC)
 /* What pacing makes up for. */
 #define LATE_MAX_NS	(2 * NSEC_PER_MSEC)
 /* To look again if nobody tells. */
@@ -50,9 +50,11 @@ void cftcp_egress_init(struct sock *sk)
 
 	egress->limit = LIMIT_MIN;
 	egress->late_ns = 0;
-	egress->full_at = 0;
-	egress->filled_at = 0;
+	egress->half_at = 0;
+	egress->half = 0;
+	egress->fast = false;
 	egress->paced_at = 0;
+	egress->refused_until = 0;
 }
 
 /*
@@ -84,14 +86,29 @@ static u32 paced_room(struct sock *sk, unsigned long rate, u32 mss)
 	return max_t(unsigned long, 2 * mss, rate >> 12);
 }
 
+static bool half_sent(const struct cftcp_egress *egress)
+{
+	return egress->half + OVERHEAD > egress->limit / 2;
+}
+
+/* Two halves of the limit may be below: when did each begin to leave us? */
+static void count_half(struct cftcp_egress *egress, u64 now, u32 len)
+{
+	if (!egress->half_at || half_sent(egress)) {
+		egress->before_at = egress->half_at ?: now;
+		egress->half_at = now;
+		egress->half = 0;
+	}
+	egress->half += len;
+}
+
 void cftcp_egress_sent(struct sock *sk, u32 len, u32 mss)
 {
 	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
 	unsigned long rate = READ_ONCE(sk->sk_pacing_rate);
 	u64 now, gap, late, sooner;
 
-	if (len + mss + OVERHEAD > egress->limit / 2)
-		egress->filled_at = cftcp_sk(sk)->now;
+	count_half(egress, cftcp_sk(sk)->now, len + mss);
 	if (rate == ~0UL || by_qdisc(sk))
 		return;
 	len += DIV_ROUND_UP(len, mss) * cftcp_packet_len(sk, 0);
@@ -117,17 +134,39 @@ static bool full_below(const struct sock *sk)
 	       READ_ONCE(cftcp_sk(sk)->egress.limit) / 2;
 }
 
-/* Half of the limit has left: in which time? */
-static void follow_rate(struct cftcp_egress *egress)
+/* How long was what has just left below? 0 when nothing can be said. */
+static u64 drained_in(const struct sock *sk, bool waited)
 {
-	u64 took = ktime_get_ns() - (egress->full_at ?: egress->filled_at);
-	bool waited = egress->full_at;
+	const struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
+	u64 since = 0;
 
-	egress->full_at = 0;
-	egress->filled_at = 0;
-	if (took < DRAINED_FAST_NS && egress->limit < LIMIT_MAX)
-		WRITE_ONCE(egress->limit, egress->limit * 2);
-	else if (waited && took > DRAINED_SLOW_NS && egress->limit > LIMIT_MIN)
+	if (waited)
+		since = egress->before_at;
+	else if (egress->half_at && half_sent(egress) &&
+		 sk_wmem_alloc_get(sk) < OVERHEAD)
+		since = egress->half_at;
+	return since ? ktime_get_ns() - since : 0;
+}
+
+static void follow_rate(struct sock *sk)
+{
+	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
+	bool waited = test_bit(EGRESS_WAITS, &egress->flags);
+	u64 took = drained_in(sk, waited);
+
+	if (!took)
+		return;
+	/* Each half tells once. */
+	egress->before_at = 0;
+	if (took < DRAINED_FAST_NS && egress->limit < LIMIT_MAX) {
+		/* Once may be a bucket of tokens that was full. */
+		if (egress->fast)
+			WRITE_ONCE(egress->limit, egress->limit * 2);
+		egress->fast = !egress->fast;
+		return;
+	}
+	egress->fast = false;
+	if (waited && took > DRAINED_SLOW_NS && egress->limit > LIMIT_MIN)
 		WRITE_ONCE(egress->limit, egress->limit / 2);
 }
 
@@ -135,17 +174,29 @@ static void follow_rate(struct cftcp_egress *egress)
 static bool wait_below(struct sock *sk)
 {
 	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
-	u64 now = ktime_get_ns();
 
 	set_bit(EGRESS_WAITS, &egress->flags);
 	/* First the bit, as cftcp_egress_freed() looks for it afterwards. */
 	smp_mb__after_atomic();
 	if (!full_below(sk))
 		return false;
-	if (!egress->full_at)
-		egress->full_at = now;
-	cftcp_timer_held(sk, now + LOOK_AGAIN_NS);
+	cftcp_timer_held(sk, ktime_get_ns() + LOOK_AGAIN_NS);
 	return true;
+}
+
+/* A queue that had no room will have some after a while. */
+static bool still_refused(struct sock *sk)
+{
+	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
+
+	if (!egress->refused_until)
+		return false;
+	if (ktime_get_ns() < egress->refused_until) {
+		cftcp_timer_held(sk, egress->refused_until);
+		return true;
+	}
+	egress->refused_until = 0;
+	return false;
 }
 
 u32 cftcp_egress_room(struct sock *sk, u32 mss)
@@ -154,10 +205,11 @@ u32 cftcp_egress_room(struct sock *sk, u32 mss)
 	unsigned long rate = cftcp_egress_rate(sk);
 	u32 room;
 
-	if (full_below(sk) && wait_below(sk))
+	if (still_refused(sk) || (full_below(sk) && wait_below(sk)))
 		return 0;
-	if (egress->full_at || egress->filled_at)
-		follow_rate(egress);
+	follow_rate(sk);
+	if (sk_wmem_alloc_get(sk) < OVERHEAD)
+		egress->half_at = 0;
 	if (test_bit(EGRESS_WAITS, &egress->flags))
 		clear_bit(EGRESS_WAITS, &egress->flags);
 	room = egress->limit / 2 - OVERHEAD;
@@ -179,7 +231,8 @@ void cftcp_egress_refused(struct sock *sk)
 			   100 * NSEC_PER_MSEC);
 
 	WRITE_ONCE(cs->egress.limit, LIMIT_MIN);
-	cftcp_timer_held(sk, ktime_get_ns() + wait);
+	cs->egress.refused_until = ktime_get_ns() + wait;
+	cftcp_timer_held(sk, cs->egress.refused_until);
 }
 
 void cftcp_egress_freed(struct sock *sk)

@@ -16,19 +16,26 @@ struct sock;
  * @flags: EGRESS_* bits (egress.c), any context
  * @node: link in a CPU's list of sockets that have room again
  * @limit: octets of memory that may be below us, about 1 ms of what leaves
- * @full_at: ns, when that was reached; 0 while it is not
- * @filled_at: ns, when a segment left that is as long as that allows
+ * @half_at: ns, when the first of the half of @limit left that is under way;
+ *	0 when hardly anything is below us
+ * @before_at: ns, the same of the half before; 0 when it has told the rate
+ * @half: octets of that half that have left
+ * @fast: what left last was below for a short time
  * @late_ns: how much later than the pacing rate wants segments have left
  * @paced_at: ns, when the next one may
+ * @refused_until: ns, when to try again after a queue was full, or 0
  */
 struct cftcp_egress {
 	unsigned long flags;
 	struct llist_node node;
 	u32 limit;
+	bool fast;
+	u32 half;
 	u32 late_ns;
-	u64 full_at;
-	u64 filled_at;
+	u64 half_at;
+	u64 before_at;
 	u64 paced_at;
+	u64 refused_until;
 };
 
 /** cftcp_egress_init() - nothing was sent yet; lock held or not visible */

@@ -16,6 +16,7 @@
 
 #include "buffer.h"
 #include "close.h"
+#include "demux.h"
 #include "early.h"
 #include "frag.h"
 #include "input.h"
@@ -626,6 +627,15 @@ static int read_verdict(struct sock *sk, bool some, long timeo)
 	return signal_pending(current) ? sock_intr_errno(timeo) : 0;
 }
 
+/* A SYN,ACK's window has 16 bits; the ACK that is owed tells the whole of it. */
+static bool ack_will_tell(const struct sock *sk, u32 shown)
+{
+	const struct cftcp_sock *cs = cftcp_sk(sk);
+
+	return cs->rcv_wup == cs->irs + 1 && shown > 65535 / 2 &&
+	       cftcp_timer_running(sk, CFTCP_TIMER_DELACK);
+}
+
 /* The reader made room: tell the peer if that is worth a segment. */
 static void update_window(struct sock *sk)
 {
@@ -637,7 +647,7 @@ static void update_window(struct sock *sk)
 	if (!((1 << sk->sk_state) &
 	      (TCPF_ESTABLISHED | TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2)))
 		return;
-	if (2 * (u64)shown > cftcp_max_window(cs))
+	if (2 * (u64)shown > cftcp_max_window(cs) || ack_will_tell(sk, shown))
 		return;
 	now = cftcp_select_window(cs);
 	if (now > shown && now >= 2 * shown)
@@ -1004,7 +1014,7 @@ static struct proto prot = {
 	.getsockopt		= cftcp_getsockopt,
 	.sendmsg		= send_text,
 	.recvmsg		= receive,
-	.backlog_rcv		= cftcp_segment_arrives,
+	.backlog_rcv		= cftcp_demux_backlog,
 	.release_cb		= release_cb,
 	.hash			= hash,
 	.unhash			= unhash,

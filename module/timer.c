@@ -142,7 +142,10 @@ static void restart_rto(struct sock *sk)
 	start_repair(sk, CFTCP_TIMER_RTO, at);
 }
 
-/* RFC 8985 7.2, with the floor of 10 ms that its drafts had. */
+/*
+ * RFC 8985 7.2, with the floor of 10 ms that its drafts had. As long as a single
+ * segment, two take to be acknowledged that are less than two full ones.
+ */
 static u64 probe_timeout_ns(const struct sock *sk)
 {
 	const struct cftcp_sock *cs = cftcp_sk(sk);
@@ -150,7 +153,7 @@ static u64 probe_timeout_ns(const struct sock *sk)
 
 	if (!cs->srtt_us)
 		us = USEC_PER_SEC;
-	else if (cs->snd_nxt - cs->snd_una <= cs->mss)
+	else if (cs->snd_nxt - cs->snd_una < 2 * cs->mss)
 		us += CFTCP_PEER_DELACK_MS * USEC_PER_MSEC;
 	return us * NSEC_PER_USEC;
 }
