@@ -176,6 +176,16 @@ static void send_synack(const struct cftcp_request *req, u32 tsval)
 	cftcp_wire(&reply.key)->reply(req->cn, &reply);
 }
 
+/* A loss costs a whole timeout here: repair_copies is for this as well. */
+static void send_synacks(const struct cftcp_request *req)
+{
+	send_synack(req, stamp(req));
+	for (int n = cftcp_sysctl(req->cn, repair_copies); n > 1; n--) {
+		cftcp_count(req->cn, RetransSegs);
+		send_synack(req, stamp(req));
+	}
+}
+
 static void send_challenge(struct cftcp_request *req)
 {
 	struct cftcp_reply reply = reply_of(req);
@@ -222,7 +232,7 @@ void cftcp_request_expired(struct cftcp_due *due, struct timerqueue_node *node)
 	/* The last of these ACKs will not be deferred any more. */
 	if (!READ_ONCE(req->acked) || !awaits_text(req)) {
 		cftcp_count(req->cn, RetransSegs);
-		send_synack(req, stamp(req));
+		send_synacks(req);
 	}
 	cftcp_due_add(due, &req->due, next_synack(req));
 	/* Who dropped it meanwhile did not find it in the queue. */
@@ -385,7 +395,7 @@ static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 		req->iss = old->snd_nxt + 65537;
 	if (!admit(req, old))
 		goto put;
-	send_synack(req, stamp(req));
+	send_synacks(req);
 	refcount_inc(&req->refs);
 	cftcp_due_add(&cn->requests, &req->due, next_synack(req));
 	smp_mb();	/* the listener may have stopped since we are in its list */

@@ -317,6 +317,11 @@ void cftcp_send_syn(struct sock *sk)
 	if (cs->syn_rexmits)
 		cftcp_count(cftcp_sock_net(sk), RetransSegs);
 	send_bare(sk, cs->iss, flags);
+	/* A loss costs a whole timeout here: repair_copies is for this as well. */
+	for (int n = cftcp_sysctl(cftcp_sock_net(sk), repair_copies); n > 1; n--) {
+		cftcp_count(cftcp_sock_net(sk), RetransSegs);
+		send_bare(sk, cs->iss, flags);
+	}
 	cs->snd_nxt = cs->iss + 1;
 	cftcp_timer_sent(sk);
 }

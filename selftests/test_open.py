@@ -324,6 +324,26 @@ def no_address(net, port, peer):
     t.equal(net.a.state(port, peer.port), "TIME-WAIT")
 
 
+@t.test("API", cases={"passive": ("SA",), "active": ("S",)})
+def copies(flags):
+    """With repair_copies a SYN or a SYN,ACK leaves so often at once."""
+    net = t.net()
+    net.a.tune(repair_copies=3)
+    peer = t.Peer(net)
+    if flags == "SA":
+        peer.dut_port = net.a.listener().getsockname()[1]
+        peer.send("S")
+    else:
+        ours = net.a.sock()
+        ours.setblocking(False)
+        ours.connect_ex((peer.address, peer.port))
+    seen = [peer.get(1) for _ in range(3)]
+    t.check(all(seg and seg.is_flags(flags) for seg in seen), f"{seen}")
+    t.equal(len({seg.seq for seg in seen}), 1, "sequence numbers")
+    peer.dut_port = seen[0].sport
+    peer.expect_nothing(500)
+
+
 @t.test("L-51", "R6191-D", "R6528-3")
 def time_wait_reuse():
     """A second later, beyond all that was sent before."""
