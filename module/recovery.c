@@ -432,7 +432,8 @@ static void send_copies(struct sock *sk, struct sk_buff *skb)
 	if (!skb_queue_empty(&sk->sk_write_queue))
 		return;
 	for (int n = copies(sk); n > 1; n--) {
-		if (cftcp_retransmit(sk, skb, false))
+		/* The pace is kept by what follows a copy. */
+		if (cftcp_retransmit(sk, skb, skb->len <= cs->mss))
 			return;
 		cs->copied_at = ktime_get_ns();
 	}
