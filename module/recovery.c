@@ -421,15 +421,24 @@ static u64 next_look(struct sock *sk, u64 wait, u64 now)
 	return at > now ? at - now : ANSWER_GAP_US * (u64)NSEC_PER_USEC;
 }
 
+/* Nothing waits that may be sent. */
+static bool idle_soon(const struct sock *sk)
+{
+	const struct cftcp_sock *cs = cftcp_sk(sk);
+
+	return skb_queue_empty(&sk->sk_write_queue) ||
+	       (s32)(cftcp_wnd_end(cs) - cs->snd_nxt) < (s32)cs->mss;
+}
+
 /*
- * When nothing waits to be sent the path has room soon: what is sent more often
- * is less often lost again.
+ * The path will have room: what is sent more often is less often lost again,
+ * and a window that is shut opens when the first hole is filled.
  */
 static void send_copies(struct sock *sk, struct sk_buff *skb)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
-	if (!skb_queue_empty(&sk->sk_write_queue))
+	if (!idle_soon(sk))
 		return;
 	for (int n = copies(sk); n > 1; n--) {
 		/* The pace is kept by what follows a copy. */
