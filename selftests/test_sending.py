@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """When text leaves: the first window, queues of this host, pacing."""
 import contextlib
+import os
 import socket
 import struct
 import time
@@ -63,6 +64,21 @@ def first_window():
         end.netem("rate 200mbit delay 25ms limit 10000")
     client, server = t.connect(net.a, net.b, t.DUT, t.DUT)
     t.between(download(client, server, 100000), 0.029, 0.032 * t.SLOW, "s")
+
+
+@t.test("section-2", "R6298-5.1")
+def what_is_in_flight_stays():
+    """The pages that text is copied to are used again, but not while it may have
+    to be repeated: here more is in flight than a CPU keeps pages for."""
+    net = t.net()
+    net.b.netem("delay 25ms loss 1% limit 10000")
+    client, server = t.connect(net.a, net.b, t.DUT, t.DUT)
+    before = net.b.counters()
+    data = os.urandom(6 * MB)
+    sent = t.Background(server.sendall, data)
+    t.equal(t.digest(t.read_exactly(client, len(data))), t.digest(data))
+    sent.result()
+    t.check((net.b.counters() - before)["RetransSegs"] > 10, "repeated")
 
 
 # --- queues of this host ------------------------------------------------------

@@ -633,6 +633,21 @@ def ack_is_delayed():
     t.between(delay, 0.01, 0.5 * (2 if t.DEBUG else 1), "delay")
 
 
+@t.test("SHLD-18")
+def read_and_answered():
+    """The window of a SYN,ACK has 16 bits. That a reader takes the request is no
+    reason to tell the whole of it: the answer does."""
+    ours, peer = t.with_peer(t.net(), ws=7)
+    peer.send("AP", data=b"?")
+    t.equal(t.read_exactly(ours, 1), b"?")
+    if not t.DEBUG:  # where the delay may be over by now
+        peer.expect_nothing(10)
+    peer.flush()
+    ours.send(b"!")
+    answer = peer.expect("PA", ack=2)
+    t.check(answer.win << peer.peer_opts["ws"] > 65535, f"window: {answer}")
+
+
 @t.test("SHLD-19", "MUST-58", "R2525-13")
 def ack_every_second_segment():
     ours, peer = connection()
