@@ -248,7 +248,7 @@ static void own(struct sock *sk, struct cftcp_port_ref *ref)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
-	lockdep_assert_held(&cftcp_net(sock_net(sk))->ports.lock);
+	lockdep_assert_held(&cftcp_sock_net(sk)->ports.lock);
 	cs->port = ref;
 	ref->reuseport &= sk->sk_reuseport;
 	hlist_add_head(&cs->port_node, &ref->port->owners);
@@ -258,7 +258,7 @@ static void own(struct sock *sk, struct cftcp_port_ref *ref)
 
 int cftcp_port_get(struct sock *sk, unsigned short num)
 {
-	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
 	struct cftcp_port_ref *ref;
 	bool taken;
 
@@ -294,7 +294,7 @@ static int hash_from(struct sock *sk)
 
 	cftcp_sock_set_key(sk);
 	cs->iss = cftcp_isn(&cs->key);
-	err = cftcp_hash_insert(cftcp_net(sock_net(sk)), &cs->entry, &cs->key);
+	err = cftcp_hash_insert(cftcp_sock_net(sk), &cs->entry, &cs->key);
 	if (err == -EADDRINUSE && cftcp_time_wait_yield(sk))
 		return 0;
 	return err;
@@ -302,7 +302,7 @@ static int hash_from(struct sock *sk)
 
 static int connect_from(struct sock *sk, struct cftcp_port_ref *ref)
 {
-	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
 	int err;
 
 	spin_lock_bh(&ports->lock);
@@ -364,7 +364,7 @@ static bool taken(struct sock *sk, u16 num)
 /* A port that we chose before may serve another destination. */
 static bool connect_sharing(struct sock *sk, u16 num)
 {
-	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
 	struct cftcp_local local = cftcp_local_of(sk);
 	struct cftcp_port_ref *ref;
 
@@ -376,7 +376,7 @@ static bool connect_sharing(struct sock *sk, u16 num)
 
 static bool share_some(struct sock *sk)
 {
-	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
 	int low, high;
 
 	cftcp_sock_set_key(sk);
@@ -415,7 +415,7 @@ static bool share_any(struct sock *sk)
 
 static int connect_new(struct sock *sk)
 {
-	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
 	struct cftcp_port_ref *ref;
 
 	ref = share_or_reserve(ports, sk, 0, true);
@@ -429,7 +429,7 @@ static int connect_new(struct sock *sk)
 
 int cftcp_port_connect(struct sock *sk)
 {
-	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
 	bool full = time_before(jiffies, READ_ONCE(ports->full_until));
 	int err;
 
@@ -447,7 +447,7 @@ int cftcp_port_connect(struct sock *sk)
 
 int cftcp_port_may_listen(struct sock *sk)
 {
-	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
 	struct cftcp_port *port = cftcp_sk(sk)->port->port;
 	struct cftcp_sock *other;
 	int err = 0;
@@ -470,7 +470,7 @@ int cftcp_port_may_listen(struct sock *sk)
 
 void cftcp_port_inherit(struct sock *child, struct cftcp_port_ref *ref)
 {
-	struct cftcp_ports *ports = &cftcp_net(sock_net(child))->ports;
+	struct cftcp_ports *ports = &cftcp_sock_net(child)->ports;
 
 	spin_lock_bh(&ports->lock);
 	own(child, ref);
@@ -479,7 +479,7 @@ void cftcp_port_inherit(struct sock *child, struct cftcp_port_ref *ref)
 
 void cftcp_port_put(struct sock *sk)
 {
-	struct cftcp_ports *ports = &cftcp_net(sock_net(sk))->ports;
+	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
 	struct cftcp_port_ref *ref = cftcp_sk(sk)->port;
 
 	if (!ref)

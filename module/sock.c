@@ -75,9 +75,10 @@ static void write_space(struct sock *sk)
 
 void cftcp_sock_init_fields(struct sock *sk)
 {
-	struct cftcp_net *cn = cftcp_sock_net(sk);
+	struct cftcp_net *cn = cftcp_net(sock_net(sk));
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
+	cs->cn = cn;
 	/* A reservation's lock is taken inside of ours: own lock classes. */
 	sock_lock_init_class_and_name(sk, "slock-CFTCP", &slock_key,
 				      "sk_lock-CFTCP", &lock_key);
@@ -117,9 +118,11 @@ void cftcp_sock_uncount(struct sock *sk)
 
 static int init(struct sock *sk)
 {
-	if (!cftcp_sysctl(cftcp_sock_net(sk), enabled))
+	struct cftcp_net *cn = cftcp_net(sock_net(sk));
+
+	if (!cftcp_sysctl(cn, enabled))
 		return -ENOPROTOOPT;
-	cftcp_early_start(cftcp_sock_net(sk));
+	cftcp_early_start(cn);
 	cftcp_sock_init_fields(sk);
 	return 0;
 }

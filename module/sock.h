@@ -149,6 +149,7 @@ struct cftcp_saved_syn {
  * @inet: must be first
  * @entry: place in the connection table
  * @key: the 4-tuple
+ * @cn: our state of its namespace
  * @af: the address family that carries its segments
  * @port: reserved local port, NULL if none
  * @port_node: link in cftcp_port.owners, under cftcp_ports.lock
@@ -284,6 +285,7 @@ struct cftcp_sock {
 	struct inet_sock inet;
 	struct cftcp_entry entry;
 	struct cftcp_key key;
+	struct cftcp_net *cn;
 	const struct cftcp_af_ops *af;
 	struct cftcp_port_ref *port;
 	struct hlist_node port_node;
@@ -436,9 +438,10 @@ static inline struct sock *cftcp_to_sk(struct cftcp_sock *cs)
 	return &cs->inet.sk;
 }
 
+/* cftcp_net() looks it up under RCU; a segment asks ten times. */
 static inline struct cftcp_net *cftcp_sock_net(const struct sock *sk)
 {
-	return cftcp_net(sock_net(sk));
+	return cftcp_sk(sk)->cn;
 }
 
 /* Comparisons modulo 2^32 (RFC 9293 section 3.4). */
