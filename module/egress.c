@@ -86,15 +86,21 @@ static u32 paced_room(struct sock *sk, unsigned long rate, u32 mss)
 	return max_t(unsigned long, 2 * mss, rate >> 12);
 }
 
-static bool half_sent(const struct cftcp_egress *egress)
+/* What is left of the half has no room for a segment. */
+static bool half_sent(const struct sock *sk)
 {
-	return egress->half + OVERHEAD > egress->limit / 2;
+	const struct cftcp_sock *cs = cftcp_sk(sk);
+
+	return cs->egress.half + cs->mss + OVERHEAD > cs->egress.limit / 2;
 }
 
 /* Two halves of the limit may be below: when did each begin to leave us? */
-static void count_half(struct cftcp_egress *egress, u64 now, u32 len)
+static void count_half(struct sock *sk, u32 len)
 {
-	if (!egress->half_at || half_sent(egress)) {
+	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
+	u64 now = cftcp_sk(sk)->now;
+
+	if (!egress->half_at || half_sent(sk)) {
 		egress->before_at = egress->half_at ?: now;
 		egress->half_at = now;
 		egress->half = 0;
@@ -108,7 +114,7 @@ void cftcp_egress_sent(struct sock *sk, u32 len, u32 mss)
 	unsigned long rate = READ_ONCE(sk->sk_pacing_rate);
 	u64 now, gap, late, sooner;
 
-	count_half(egress, cftcp_sk(sk)->now, len + mss);
+	count_half(sk, len);
 	if (rate == ~0UL || by_qdisc(sk))
 		return;
 	len += DIV_ROUND_UP(len, mss) * cftcp_packet_len(sk, 0);
@@ -142,7 +148,7 @@ static u64 drained_in(const struct sock *sk, bool waited)
 
 	if (waited)
 		since = egress->before_at;
-	else if (egress->half_at && half_sent(egress) &&
+	else if (egress->half_at && half_sent(sk) &&
 		 sk_wmem_alloc_get(sk) < OVERHEAD)
 		since = egress->half_at;
 	return since ? ktime_get_ns() - since : 0;
