@@ -183,8 +183,8 @@ def retransmission_that_is_lost():
 def retransmission_without_an_answer():
     """Who has a hole answers at once: what is not answered after a round trip
     and the reordering window is sent again. Twice; then the RTO has its turn."""
-    t.net().a.tune(repair_copies=2)
     ours, peer = connection()
+    t.net().a.tune(repair_copies=2)
     _, edges = flight(ours, peer, 4)
     time.sleep(RTT)
     sack(peer, (edges[1][0], edges[3][1]), ack=edges[0][0])
@@ -201,8 +201,8 @@ def retransmission_without_an_answer():
 def repair_copies():
     """When nothing else waits a repair leaves twice, and a D-SACK that tells of
     that does not widen the reordering window."""
-    t.net().a.tune(repair_copies=2)
     ours, peer = connection()
+    t.net().a.tune(repair_copies=2)
     _, edges = flight(ours, peer, 4)
     time.sleep(RTT)
     sack(peer, (edges[1][0], edges[3][1]), ack=edges[0][0])
@@ -224,8 +224,8 @@ def repair_copies():
 @t.test("R8985-6")
 def end_of_a_flight():
     """With repair_copies its end is missed when its beginning was answered."""
-    t.net().a.tune(repair_copies=2)
     ours, peer = connection()
+    t.net().a.tune(repair_copies=2)
     sent, edges = flight(ours, peer, 4)
     time.sleep(RTT)
     peer.send("A", ack=edges[1][1])
