@@ -51,6 +51,7 @@ void cftcp_egress_init(struct sock *sk)
 	egress->limit = LIMIT_MIN;
 	egress->late_ns = 0;
 	egress->half_at = 0;
+	egress->before_at = 0;
 	egress->half = 0;
 	egress->fast = false;
 	egress->paced_at = 0;

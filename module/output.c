@@ -317,7 +317,7 @@ void cftcp_send_syn(struct sock *sk)
 	if (cs->syn_rexmits)
 		cftcp_count(cftcp_sock_net(sk), RetransSegs);
 	send_bare(sk, cs->iss, flags);
-	/* A loss costs a whole timeout here: repair_copies is for this as well. */
+	/* As send_synacks() does for requests. */
 	for (int n = cftcp_sysctl(cftcp_sock_net(sk), repair_copies); n > 1; n--) {
 		cftcp_count(cftcp_sock_net(sk), RetransSegs);
 		send_bare(sk, cs->iss, flags);
