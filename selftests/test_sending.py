@@ -107,7 +107,8 @@ def full_rate_through_a_short_queue():
         t.equal(counted["SendRefused"], 0, "more than 50 at once")
         t.equal(info(server, 100), 0, "repeated")
     ideal = size * 8 * 1514 / (t.MSS - 12) / 1e8
-    t.between(took, ideal * 0.97, ideal * 1.03 * t.SLOW, "s")
+    longest = 1.03 if not t.DEBUG else 5 * t.SLOW
+    t.between(took, ideal * 0.97, ideal * longest, "s")
 
 
 @t.test("API")
@@ -145,7 +146,7 @@ def refused_by_the_queue():
     counted = net.a.counters() - before
     if not t.DEBUG:  # where the ACK may be later than the RTO
         t.equal((counted["RetransSegs"], counted["RtoFired"]), (0, 0))
-    t.equal(info(ours, 200, "Q"), 5, "octets sent")
+        t.equal(info(ours, 200, "Q"), 5, "octets sent")
 
 
 @t.test("API")
