@@ -357,8 +357,9 @@ static bool check_timestamps(struct cftcp_time_wait *tw,
 		return false;
 	}
 	if (cftcp_paws_reject(seg, ts_recent)) {
+		/* It left before what we know: nobody waits for an answer. */
 		drop(tw, Paws);
-		event(tw, CFTCP_EV_OLD);
+		send_ack(tw);
 		return false;
 	}
 	/* Only of what fits exactly: a blind guess must not move it. */

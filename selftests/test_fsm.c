@@ -115,7 +115,7 @@ static const char * const want[N_STATES][N_EVENTS] = {
 	"- challenge drop",
 	"CLOSED drop", "- challenge drop", "- drop",
 	"n/a", "- ack drop", "- ack drop",
-	"- ack", "- ack drop",
+	"- ack 2msl", "- ack drop",
 	"n/a", "CLOSED", "n/a", "n/a", "n/a",
 	"-", "- drop",
 }, { /* CLOSED */
