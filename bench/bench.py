@@ -379,7 +379,7 @@ def goodput():
         link(loss)
         for peers in PEERS:
             seen = []
-            for _ in range(1 if QUICK or not loss else 3):
+            for _ in range(1 if QUICK or not loss else 9):
                 seen += downloads(peers, 1, size)
                 if seen[-1][1] < size:
                     break  # it takes as long again
