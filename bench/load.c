@@ -29,7 +29,7 @@
 
 #define TCP_CONGESTION	13
 #define BACKLOG		4096
-#define MAX_PORTS	256
+#define MAX_PORTS	1024
 
 static struct {
 	int client_ns, server_ns;
