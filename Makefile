@@ -20,7 +20,7 @@ KBUILD_FLAGS ?=
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: all module vm-module load unload setup demo check check-debug bench \
-	lint coverage clean help
+	model lint coverage clean help
 
 all: module build/cftcpize.so
 
@@ -78,6 +78,9 @@ check-debug:
 bench:
 	@scripts/bench $(BENCH)
 
+model: setup
+	@scripts/model
+
 lint:
 	@scripts/lint
 
@@ -96,6 +99,7 @@ help:
 	@echo 'make check-debug   the same on a kernel with KASAN, lockdep and kmemleak'
 	@echo 'make bench         set up, and measure cftcp against stock TCP in a VM;'
 	@echo '                   BENCH="--quick --only crr rpc" as scripts/bench'
+	@echo 'make model         prove the closing table in Spin, and that it would find errors'
 	@echo 'make lint          style, warnings, sparse, shellcheck'
 	@echo 'make coverage      every requirement with its tests'
 	@echo 'make vm-module     build for the kernels that VMs boot, into build/6.1 and 6.12'

@@ -18,8 +18,15 @@
  * them if it can. They are enough to choose from at random (RFC 6056).
  */
 #define MANY 4096
-/* So many are tried: where one has its peer already, most of them have. */
-#define TRIES 2
+
+/*
+ * How many are tried: where the first few have the peer already, most have.
+ * But memory and free ports, which stock TCP searches one by one, become dear.
+ */
+static unsigned int tries(unsigned int reservations)
+{
+	return 4 + (reservations - MANY) / 512;
+}
 
 static struct cftcp_port *find_port(struct cftcp_ports *ports, u16 num)
 {
@@ -377,11 +384,14 @@ static bool connect_sharing(struct sock *sk, u16 num)
 static bool share_some(struct sock *sk)
 {
 	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
+	unsigned int reservations = READ_ONCE(ports->reservations);
 	int low, high;
 
+	if (reservations < MANY)
+		return false;
 	cftcp_sock_set_key(sk);
 	inet_get_local_port_range(sock_net(sk), &low, &high);
-	for (int i = 0; i < TRIES; i++) {
+	for (unsigned int i = tries(reservations); i; i--) {
 		u32 start = low + get_random_u32_below(high - low + 1);
 		u32 num = find_next_bit(ports->used, PORTS, start);
 
@@ -435,7 +445,7 @@ int cftcp_port_connect(struct sock *sk)
 
 	if (cftcp_sk(sk)->port)
 		return hash_from(sk);
-	if (READ_ONCE(ports->reservations) >= MANY && share_some(sk))
+	if (share_some(sk))
 		return 0;
 	if (full && share_any(sk))
 		return 0;
