@@ -20,12 +20,12 @@
 #define MANY 4096
 
 /*
- * How many are tried: where the first few have the peer already, most have.
- * But memory and free ports, which stock TCP searches one by one, become dear.
+ * How many are tried: where the first few have the peer already, most have. But
+ * stock TCP's search for a free port is as long as few are free.
  */
-static unsigned int tries(unsigned int reservations)
+static int tries(int ports, int reservations)
 {
-	return 4 + (reservations - MANY) / 512;
+	return 4 * ports / max(ports - reservations, ports / 16 + 1);
 }
 
 static struct cftcp_port *find_port(struct cftcp_ports *ports, u16 num)
@@ -384,14 +384,14 @@ static bool connect_sharing(struct sock *sk, u16 num)
 static bool share_some(struct sock *sk)
 {
 	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
-	unsigned int reservations = READ_ONCE(ports->reservations);
+	int reservations = READ_ONCE(ports->reservations);
 	int low, high;
 
 	if (reservations < MANY)
 		return false;
 	cftcp_sock_set_key(sk);
 	inet_get_local_port_range(sock_net(sk), &low, &high);
-	for (unsigned int i = tries(reservations); i; i--) {
+	for (int i = tries(high - low + 1, reservations); i; i--) {
 		u32 start = low + get_random_u32_below(high - low + 1);
 		u32 num = find_next_bit(ports->used, PORTS, start);
 
