@@ -187,18 +187,53 @@ free_ref:
 	return ERR_PTR(err);
 }
 
+/*
+ * A port at random that is not ours, and so mostly is nobody's: asked for any,
+ * stock TCP walks over all that are taken. 0 if there hardly is one.
+ */
+static u16 pick_port(struct cftcp_ports *ports)
+{
+	int low, high;
+	u32 num;
+
+	inet_get_local_port_range(ports->net, &low, &high);
+	for (int i = 0; i < 8; i++) {
+		/* The even ones are those that stock TCP's connect() prefers. */
+		num = low + (get_random_u32_below(high - low + 1) | 1);
+		if (num <= high && !test_bit(num, ports->used) &&
+		    !inet_is_local_reserved_port(ports->net, num))
+			return num;
+	}
+	num = low + get_random_u32_below(high - low + 1);
+	num = find_next_zero_bit(ports->used, high + 1, num);
+	return num > high || inet_is_local_reserved_port(ports->net, num) ?
+	       0 : num;
+}
+
+static struct cftcp_port_ref *reserve_any(struct cftcp_ports *ports,
+					  struct sock *sk, bool chosen)
+{
+	u16 num = pick_port(ports);
+	struct cftcp_port_ref *ref = ERR_PTR(-EADDRINUSE);
+
+	if (num)
+		ref = reserve(ports, sk, num, chosen);
+	return IS_ERR(ref) ? reserve(ports, sk, 0, chosen) : ref;
+}
+
 static struct cftcp_port_ref *share_or_reserve(struct cftcp_ports *ports,
 					       struct sock *sk, u16 num,
 					       bool chosen)
 {
 	struct cftcp_local local = cftcp_local_of(sk);
-	struct cftcp_port_ref *ref = NULL;
+	struct cftcp_port_ref *ref;
 
 	mutex_lock(&ports->create);
-	if (num)
-		ref = share(ports, &local, num);
-	if (!ref)
-		ref = reserve(ports, sk, num, chosen);
+	if (!num)
+		ref = reserve_any(ports, sk, chosen);
+	else
+		ref = share(ports, &local, num) ?:
+		      reserve(ports, sk, num, chosen);
 	mutex_unlock(&ports->create);
 	return ref;
 }
