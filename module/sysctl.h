@@ -56,7 +56,7 @@ struct cftcp_net;
 	X(pmtu_probe_interval_ms, "ms", 600000, 1000, CFTCP_DAY_MS,	\
 	  "how long after a search the next one")			\
 	X(repair_copies, "count", 1, 1, 4,				\
-	  "above 1: SYNs, and repairs when nothing else may be sent, leave so often; lost ends go sooner")	\
+	  "times that SYNs leave, and repairs beside nothing new")	\
 	X(pacing_rate, "bytes/s", 0, 0, INT_MAX,			\
 	  "most that a connection sends; 0 is no limit")		\
 	X(icmp_hard_abort, "bool", 0, 0, 1,				\
