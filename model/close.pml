@@ -554,9 +554,7 @@ proctype Clock()
 #define PICK3(n) PICK(n) PICK((n) + 1) PICK((n) + 2)
 #define PICK9(n) PICK3(n) PICK3((n) + 3) PICK3((n) + 6)
 #define PICK36(n) PICK9(n) PICK9((n) + 9) PICK9((n) + 18) PICK9((n) + 27)
-#if TEXT == 0
-#define PICK_ANY PICK3(0) PICK3(3) PICK3(6) PICK3(9) PICK3(12) PICK(15)
-#elif TEXT == 1
+#if TEXT == 1
 #define PICK_ANY PICK36(0)
 #elif TEXT == 2
 #define PICK_ANY PICK36(0) PICK9(36) PICK9(45) PICK9(54) PICK(63)

@@ -196,6 +196,7 @@ static u16 pick_port(struct cftcp_ports *ports)
 	int low, high;
 	u32 num;
 
+	lockdep_assert_held(&ports->create);
 	inet_get_local_port_range(ports->net, &low, &high);
 	for (int i = 0; i < 8; i++) {
 		/* The even ones are those that stock TCP's connect() prefers. */
