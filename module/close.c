@@ -47,6 +47,66 @@ static void unhash(struct sock *sk)
 	cftcp_hash_remove(cftcp_sock_net(sk), &cs->entry);
 }
 
+/* An orphan was accepted long ago, or never waited for that: the link that
+ * accept() needs is free.
+ */
+static bool join_orphans(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+	int count;
+
+	spin_lock(&cn->orphan_lock);
+	list_add_tail(&cftcp_sk(sk)->accept_node, &cn->orphans);
+	count = cn->orphan_count + 1;
+	WRITE_ONCE(cn->orphan_count, count);
+	spin_unlock(&cn->orphan_lock);
+	cftcp_sk(sk)->orphaned = 1;
+	return count > cftcp_sysctl(cn, max_orphans);
+}
+
+static void leave_orphans(struct sock *sk)
+{
+	struct cftcp_net *cn = cftcp_sock_net(sk);
+
+	if (!cftcp_sk(sk)->orphaned)
+		return;
+	cftcp_sk(sk)->orphaned = 0;
+	spin_lock_bh(&cn->orphan_lock);
+	list_del(&cftcp_sk(sk)->accept_node);
+	WRITE_ONCE(cn->orphan_count, cn->orphan_count - 1);
+	spin_unlock_bh(&cn->orphan_lock);
+}
+
+/* The orphan that has been one for longest, held, if there are too many. */
+static struct sock *oldest_of_too_many(struct cftcp_net *cn)
+{
+	struct cftcp_sock *cs = NULL;
+
+	spin_lock_bh(&cn->orphan_lock);
+	if (cn->orphan_count > cftcp_sysctl(cn, max_orphans)) {
+		cs = list_first_entry(&cn->orphans, struct cftcp_sock,
+				      accept_node);
+		sock_hold(cftcp_to_sk(cs));
+	}
+	spin_unlock_bh(&cn->orphan_lock);
+	return cs ? cftcp_to_sk(cs) : NULL;
+}
+
+/* Who never answers must not keep out who does: the oldest go first. */
+static void thin_out_orphans(struct cftcp_net *cn)
+{
+	struct sock *sk;
+
+	while ((sk = oldest_of_too_many(cn))) {
+		lock_sock(sk);
+		if (sk->sk_state != TCP_CLOSE)
+			cftcp_count(cn, OrphanOverflow);
+		cftcp_abort(sk, 0);
+		release_sock(sk);
+		sock_put(sk);
+	}
+}
+
 void cftcp_destroy(struct sock *sk)
 {
 	WARN_ON_ONCE(sk->sk_state != TCP_CLOSE || !sock_flag(sk, SOCK_DEAD));
@@ -59,10 +119,7 @@ void cftcp_destroy(struct sock *sk)
 	sk_dst_reset(sk);
 	cftcp_early_forget(sk);
 	cftcp_sk(sk)->destroyed = 1;
-	if (cftcp_sk(sk)->orphaned) {
-		cftcp_sk(sk)->orphaned = 0;
-		atomic_dec(&cftcp_sock_net(sk)->orphans);
-	}
+	leave_orphans(sk);
 	cftcp_sock_uncount(sk);
 	sock_put(sk);
 }
@@ -311,7 +368,7 @@ static void close_connection(struct sock *sk)
 		cftcp_event(sk, CFTCP_EV_CLOSE_UNREAD, NULL);
 	} else if (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime) {
 		abort_linger(sk);
-	} else if (atomic_read(&cn->orphans) >= cftcp_sysctl(cn, max_orphans)) {
+	} else if (!cftcp_sysctl(cn, max_orphans)) {
 		cftcp_count(cn, OrphanOverflow);
 		cftcp_abort(sk, 0);
 	} else if (sk->sk_state == TCP_SYN_RECV) {
@@ -347,33 +404,38 @@ static void linger(struct sock *sk, long timeout)
 	lock_sock(sk);
 }
 
-/* The socket goes on without a user: count it, bound its life. */
-static void become_orphan(struct sock *sk)
+/*
+ * The socket goes on without a user: count it, bound its life. Returns the
+ * namespace, held, if it has too many of them.
+ */
+static struct net *become_orphan(struct sock *sk)
 {
 	struct cftcp_net *cn = cftcp_sock_net(sk);
+	struct net *crowded = NULL;
 
 	if (sk->sk_state == TCP_CLOSE) {
 		cftcp_destroy(sk);
-		return;
+		return NULL;
 	}
-	atomic_inc(&cn->orphans);
-	cftcp_sk(sk)->orphaned = 1;
+	if (join_orphans(sk))
+		crowded = maybe_get_net(cn->net);
 	cftcp_sock_release_net(sk);
 	/* Our FIN was acknowledged while close() lingered. */
 	if (sk->sk_state == TCP_FIN_WAIT2 && cftcp_sk(sk)->linger2_ms < 0) {
 		abort_linger(sk);
-		return;
-	}
-	if (out_of_memory(sk)) {
+	} else if (out_of_memory(sk)) {
 		cftcp_count(cn, AbortOnMemory);
 		cftcp_abort(sk, 0);
-		return;
+	} else {
+		cftcp_timer_orphaned(sk);
 	}
-	cftcp_timer_orphaned(sk);
+	return crowded;
 }
 
 void cftcp_close(struct sock *sk, long timeout)
 {
+	struct net *crowded = NULL;
+
 	lock_sock(sk);
 	WRITE_ONCE(sk->sk_shutdown, SHUTDOWN_MASK);
 	close_connection(sk);
@@ -389,10 +451,14 @@ void cftcp_close(struct sock *sk, long timeout)
 	WARN_ON_ONCE(sock_owned_by_user(sk));
 	/* The backlog may have ended it, and then destroyed it too. */
 	if (!cftcp_sk(sk)->destroyed)
-		become_orphan(sk);
+		crowded = become_orphan(sk);
 	bh_unlock_sock(sk);
 	local_bh_enable();
 	sock_put(sk);
+	if (crowded) {
+		thin_out_orphans(cftcp_net(crowded));
+		put_net(crowded);
+	}
 }
 
 /* Returns false when the walk was disturbed and must be done again. */

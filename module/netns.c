@@ -24,6 +24,8 @@ static int __net_init init_net_state(struct net *net)
 	err = cftcp_ports_init(cn);
 	if (err)
 		goto free_hash;
+	INIT_LIST_HEAD(&cn->orphans);
+	spin_lock_init(&cn->orphan_lock);
 	cftcp_due_init(&cn->time_wait, cftcp_time_wait_expired);
 	cftcp_due_init(&cn->requests, cftcp_request_expired);
 	err = cftcp_sysctl_init(cn);

@@ -32,7 +32,10 @@
  * @requests: SYN-RECEIVED requests by the time of the next SYN,ACK
  * @time_waits: number of TIME-WAIT records
  * @request_count: number of requests
- * @orphans: number of closed sockets that are still closing
+ * @orphans: closed sockets that are still closing, the oldest first
+ *	(struct cftcp_sock.accept_node)
+ * @orphan_count: length of @orphans
+ * @orphan_lock: for both
  * @sockets: number of full sockets
  * @established: how many of them are in ESTABLISHED or CLOSE-WAIT
  * @early: the hooks of early.c are in place
@@ -50,7 +53,9 @@ struct cftcp_net {
 	struct cftcp_due requests;
 	atomic_t time_waits;
 	atomic_t request_count;
-	atomic_t orphans;
+	struct list_head orphans;
+	int orphan_count;
+	spinlock_t orphan_lock;		/* for both */
 	atomic_t sockets;
 	atomic_t established;
 	bool early;

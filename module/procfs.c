@@ -299,7 +299,7 @@ static int show_stat(struct seq_file *seq, void *v)
 		seq_printf(seq, "%s %llu\n", counter_names[i], total(cn, i));
 	seq_printf(seq, "CurrEstab %d\n", atomic_read(&cn->established));
 	seq_printf(seq, "Sockets %d\n", atomic_read(&cn->sockets));
-	seq_printf(seq, "Orphans %d\n", atomic_read(&cn->orphans));
+	seq_printf(seq, "Orphans %d\n", READ_ONCE(cn->orphan_count));
 	seq_printf(seq, "TimeWait %d\n", atomic_read(&cn->time_waits));
 	seq_printf(seq, "Requests %d\n", atomic_read(&cn->request_count));
 	seq_printf(seq, "Ports %u\n", cftcp_ports_count(&cn->ports));

@@ -154,7 +154,8 @@ struct cftcp_saved_syn {
  * @port: reserved local port, NULL if none
  * @port_node: link in cftcp_port.owners, under cftcp_ports.lock
  * @listen_node: link in cftcp_net.listeners, under cftcp_net.listen_lock
- * @accept_node: link in cftcp_listen.accept, under its lock
+ * @accept_node: link in cftcp_listen.accept, under its lock, or in
+ *	cftcp_net.orphans, under cftcp_net.orphan_lock
  * @listen: state of a listener
  *
  * @iss: initial send sequence number
@@ -203,7 +204,7 @@ struct cftcp_saved_syn {
  * @urgent_mode: octets before @snd_up are not yet acknowledged
  * @urg_marked: the user has not read past @rcv_up
  * @urg_read: but has read that octet, by MSG_OOB
- * @orphaned: counted in cftcp_net.orphans
+ * @orphaned: in cftcp_net.orphans
  * @hashed: in the connection table
  * @destroyed: nothing of it is left but its memory
  * @snd_wscale: shift of the windows that we receive

@@ -26,7 +26,7 @@ struct cftcp_net;
 	X(max_time_wait, "records", 262144, 0, INT_MAX,			\
 	  "TIME-WAIT records; above it connections end without one")	\
 	X(max_orphans, "sockets", 65536, 0, INT_MAX,			\
-	  "closed sockets still closing; above it they are reset")	\
+	  "closed sockets still closing; above it the oldest are reset")	\
 	X(time_wait_ignore_rst, "bool", 1, 0, 1,			\
 	  "1 ignores RST in TIME-WAIT (RFC 1337), 0 obeys it (RFC 9293)") \
 	X(challenge_ack_ms, "ms", 500, 0, 60000,			\

@@ -280,6 +280,7 @@ def max_time_wait(limit):
 
 @t.test("section-2", "L-48")
 def max_orphans():
+    """Above it the oldest orphans are reset, and no other."""
     net = t.own_net()
     net.a.tune(max_orphans=2)
     before = net.a.counters()
@@ -287,12 +288,15 @@ def max_orphans():
     for _ in range(4):
         ours, peer = t.with_peer(net)
         ours.close()
-        peer.expect("FA" if len(peers) < 2 else "RA")
+        peer.expect("FA")
         peers.append(peer)
+    for peer in peers[:2]:
+        peer.expect("RA")
     now = net.a.counters()
     t.equal(now["Orphans"], 2, "Orphans")
     t.equal(now["OrphanOverflow"] - before["OrphanOverflow"], 2, "overflows")
-    for peer in peers[:2]:
+    for peer in peers[2:]:
+        peer.expect_nothing(50)
         peer.send("R")
 
 
