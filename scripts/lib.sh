@@ -14,14 +14,18 @@ die() { say "error: $*"; exit 1; }
 # Print the comment block at the head of the script as its help.
 usage() { sed -n '/^# Usage/,/^[^#]\|^$/s/^# \{0,1\}//p' "$0"; }
 
-# Kernel 6.1 is this machine's, the others are unpacked by scripts/setup.
+# Kernel 6.1 is this machine's, the others are unpacked by scripts/setup; 6.1-rt
+# is one with PREEMPT_RT.
 kernel_root() {
 	[ "$1" = 6.1 ] || printf '%s\n' "$CFTCP_CACHE/kernel-$1"
 }
 
 # The newest image of kernel $1, or nothing.
 kernel_image() {
-	find "$(kernel_root "$1")/boot" -maxdepth 1 -name "vmlinuz-$1.*-amd64" \
+	local flavour=amd64
+	[[ $1 != *-rt ]] || flavour=rt-amd64
+	find "$(kernel_root "$1")/boot" -maxdepth 1 -regextype posix-extended \
+		-regex ".*/vmlinuz-${1%-rt}\.[^-]*(-[0-9]+)?-$flavour" \
 		2>/dev/null | sort -V | tail -n 1
 }
 
