@@ -23,6 +23,7 @@
  *            and then a new incarnation, which must see none of them
  */
 #include "table.pml"
+#define CLOSED CLOSE	/* as the RFC calls it */
 
 #ifndef TEXT
 #define TEXT 1

@@ -15,10 +15,9 @@ static const struct {
 	const char *name;
 	int state;
 } states[] = {
-	{ "ESTABLISHED", TCP_ESTABLISHED }, { "FIN_WAIT1", TCP_FIN_WAIT1 },
-	{ "FIN_WAIT2", TCP_FIN_WAIT2 }, { "CLOSE_WAIT", TCP_CLOSE_WAIT },
-	{ "CLOSING", TCP_CLOSING }, { "LAST_ACK", TCP_LAST_ACK },
-	{ "TIME_WAIT", TCP_TIME_WAIT }, { "CLOSED", TCP_CLOSE },
+#define X(state, name) { #state, TCP_##state },
+	CFTCP_STATES(X)
+#undef X
 };
 
 static const char * const events[] = {

@@ -9,19 +9,9 @@
  */
 #include "fsm.h"
 
-#define STATES(X)							\
-	X(ESTABLISHED, "ESTABLISHED")					\
-	X(FIN_WAIT1, "FIN-WAIT-1")					\
-	X(FIN_WAIT2, "FIN-WAIT-2")					\
-	X(CLOSE_WAIT, "CLOSE-WAIT")					\
-	X(CLOSING, "CLOSING")						\
-	X(LAST_ACK, "LAST-ACK")						\
-	X(TIME_WAIT, "TIME-WAIT")					\
-	X(CLOSE, "CLOSED")
-
 enum column {
 #define X(state, name) COL_##state,
-	STATES(X)
+	CFTCP_STATES(X)
 #undef X
 	COL_COUNT
 };
@@ -145,7 +135,7 @@ static const u32 table[CFTCP_EV_COUNT][COL_COUNT] = {
 static const u8 columns[] = {
 #define X(state, name)							\
 	[TCP_##state] = COL_##state + 1,
-	STATES(X)
+	CFTCP_STATES(X)
 #undef X
 };
 
@@ -210,7 +200,7 @@ const char *cftcp_state_name(int state)
 {
 	switch (state) {
 #define X(state, name) case TCP_##state: return name;
-	STATES(X)
+	CFTCP_STATES(X)
 #undef X
 	case TCP_LISTEN: return "LISTEN";
 	case TCP_SYN_SENT: return "SYN-SENT";

@@ -4,7 +4,8 @@
  * 3.10) as one constant table: state x event -> next state and actions.
  *
  * Pure C without locks, buffers or time. The kernel executes the table, a
- * selftest walks all of its cells in user space, and documents are made from it.
+ * selftest walks all of its cells in user space, and documents and the model
+ * that make model searches are made from it.
  */
 #ifndef _CFTCP_FSM_H
 #define _CFTCP_FSM_H
@@ -21,6 +22,17 @@
 typedef uint8_t u8;
 typedef uint32_t u32;
 #endif
+
+/* The states of the table, in the order of its columns; X(name, RFC name). */
+#define CFTCP_STATES(X)							\
+	X(ESTABLISHED, "ESTABLISHED")					\
+	X(FIN_WAIT1, "FIN-WAIT-1")					\
+	X(FIN_WAIT2, "FIN-WAIT-2")					\
+	X(CLOSE_WAIT, "CLOSE-WAIT")					\
+	X(CLOSING, "CLOSING")						\
+	X(LAST_ACK, "LAST-ACK")						\
+	X(TIME_WAIT, "TIME-WAIT")					\
+	X(CLOSE, "CLOSED")
 
 /*
  * Every event, in the order of RFC 9293 section 3.10: user calls, then the

@@ -12,8 +12,9 @@
 #include "../module/sysctl.h"
 
 static const int states[] = {
-	TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_CLOSE_WAIT,
-	TCP_CLOSING, TCP_LAST_ACK, TCP_TIME_WAIT, TCP_CLOSE,
+#define X(state, name) TCP_##state,
+	CFTCP_STATES(X)
+#undef X
 };
 
 #define STATES ((int)(sizeof(states) / sizeof(states[0])))
