@@ -3,7 +3,7 @@
 #include "due.h"
 
 /* Records handled before softirq time is given back to others. */
-#define BUDGET 160
+#define BUDGET 64
 /* For so long, in which RCU frees what was handled: it must not pile up. */
 #define REST_NS NSEC_PER_MSEC
 

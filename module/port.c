@@ -17,7 +17,7 @@
  * With so many reservations, which cost memory, a connection shares one of
  * them if it can. They are enough to choose from at random (RFC 6056).
  */
-#define MANY 4096
+#define MANY 3072
 
 /*
  * How many are tried: where the first few have the peer already, most have. But
@@ -25,7 +25,7 @@
  */
 static int tries(int ports, int reservations)
 {
-	return 4 * ports / max(ports - reservations, ports / 16 + 1);
+	return 5 * ports / max(ports - reservations, ports / 16 + 1);
 }
 
 static struct cftcp_port *find_port(struct cftcp_ports *ports, u16 num)
@@ -417,6 +417,20 @@ static bool connect_sharing(struct sock *sk, u16 num)
 	return ref && !connect_from(sk, ref);
 }
 
+/* One of ours, each nearly as likely as any other; 0 if none was found. */
+static u16 random_used(struct cftcp_ports *ports, int low, int high)
+{
+	u32 num = low + get_random_u32_below(high - low + 1);
+	unsigned long word = READ_ONCE(ports->used[BIT_WORD(num)]);
+
+	if (!word)
+		return 0;
+	num = round_down(num, BITS_PER_LONG) +
+	      find_nth_bit(&word, BITS_PER_LONG,
+			   get_random_u32_below(hweight_long(word)));
+	return num < low || num > high ? 0 : num;
+}
+
 static bool share_some(struct sock *sk)
 {
 	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
@@ -428,10 +442,9 @@ static bool share_some(struct sock *sk)
 	cftcp_sock_set_key(sk);
 	inet_get_local_port_range(sock_net(sk), &low, &high);
 	for (int i = tries(high - low + 1, reservations); i; i--) {
-		u32 start = low + get_random_u32_below(high - low + 1);
-		u32 num = find_next_bit(ports->used, PORTS, start);
+		u16 num = random_used(ports, low, high);
 
-		if (num <= high && connect_sharing(sk, num))
+		if (num && connect_sharing(sk, num))
 			return true;
 	}
 	return false;
