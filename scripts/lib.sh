@@ -46,11 +46,17 @@ kernel_source() { printf '%s\n' "$CFTCP_CACHE/linux-source"; }
 # The programs that guests have and this machine may lack, a part of a root.
 programs_dir() { printf '%s\n' "$CFTCP_CACHE/programs"; }
 
-# The directory with the debug kernel that belongs to this configuration.
+# The settings of the kernel "debug" or "kcsan"; the last of two holds.
+debug_config() {
+	cat "$CFTCP_TREE/selftests/debug.config"
+	[ "$1" = debug ] || cat "$CFTCP_TREE/selftests/$1.config"
+}
+
+# The directory with the kernel "debug" or "kcsan" of this configuration.
 debug_kernel_dir() {
 	local key
 	key=$({ dpkg-query -W -f '${Version}' linux-source-6.1
-		cat "$CFTCP_TREE/selftests/debug.config"
+		debug_config "$1"
 	} | sha256sum | cut -c1-16)
-	printf '%s\n' "$CFTCP_CACHE/debug-kernel-$key"
+	printf '%s\n' "$CFTCP_CACHE/$1-kernel-$key"
 }
