@@ -19,8 +19,8 @@ BUILD ?= build/$(KREL)
 KBUILD_FLAGS ?=
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all module vm-module load unload setup demo check check-debug bench \
-	model lint coverage clean help
+.PHONY: all module vm-module load unload setup demo check check-debug check-kcsan attacks \
+	bench model lint coverage clean help
 
 all: module build/cftcpize.so
 
@@ -75,6 +75,12 @@ check:
 check-debug:
 	@scripts/check --debug
 
+check-kcsan:
+	@scripts/check --kcsan
+
+attacks:
+	@CFTCP_FULL=1 FAMILIES="$${FAMILIES:-4}" TESTS=test_attacks.py scripts/check --patient
+
 bench:
 	@scripts/bench $(BENCH)
 
@@ -97,6 +103,8 @@ help:
 	@echo 'make check         set up, and run all selftests in VMs, on both kernels;'
 	@echo '                   TESTS="test_a.py test_b.sh" KERNELS=6.1 select'
 	@echo 'make check-debug   the same on a kernel with KASAN, lockdep and kmemleak'
+	@echo 'make check-kcsan   the same on a kernel with KCSAN, which finds data races'
+	@echo 'make attacks       the attacks of test_attacks.py, a million segments each'
 	@echo 'make bench         set up, and measure cftcp against stock TCP in a VM;'
 	@echo '                   BENCH="--quick --only crr rpc" as scripts/bench'
 	@echo 'make model         prove the closing table in Spin, and that it would find errors'
