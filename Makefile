@@ -19,10 +19,16 @@ BUILD ?= build/$(KREL)
 KBUILD_FLAGS ?=
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all module vm-module load unload setup demo check check-debug check-kcsan attacks \
-	bench model lint coverage clean help
+.PHONY: all module vm-module load unload setup demo check check-debug check-kcsan \
+	attacks bench fuzz model lint coverage clean help
 
 all: module build/cftcpize.so
+
+# What make fuzz runs in its machine.
+build/whole: $(wildcard fuzz/whole*.[ch]) module/uapi/cftcp.h
+	@mkdir -p build
+	@$(CC) -O2 -g -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -pthread \
+		-o $@ $(filter %.c,$^)
 
 # What scripts/cftcpize preloads.
 build/cftcpize.so: scripts/cftcpize.c module/uapi/cftcp.h
@@ -87,6 +93,12 @@ bench:
 model: setup
 	@scripts/model
 
+fuzz:
+	@scripts/fuzz $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(SEGMENTS),--segments $(SEGMENTS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(KERNEL),--kernel $(KERNEL)) \
+		$(if $(CPUS),--cpus $(CPUS))
+
 lint:
 	@scripts/lint
 
@@ -108,6 +120,7 @@ help:
 	@echo 'make bench         set up, and measure cftcp against stock TCP in a VM;'
 	@echo '                   BENCH="--quick --only crr rpc" as scripts/bench'
 	@echo 'make model         prove the closing table in Spin, and that it would find errors'
+	@echo 'make fuzz          fuzz the module in a VM; SECONDS=n SEGMENTS=n SEED=n KERNEL=6.1'
 	@echo 'make lint          style, warnings, sparse, shellcheck'
 	@echo 'make coverage      every requirement with its tests'
 	@echo 'make vm-module     build for the kernels that VMs boot, into build/6.1 and 6.12'

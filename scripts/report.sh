@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Sourced in a guest: unloading, and what the kernel has to complain of.
+
+SPLATS='WARNING|BUG|[Oo]ops|KASAN|UBSAN|ODEBUG|INFO: (task|rcu|possible|inconsis)'
+SPLATS+='|suspicious|circular|refcount|leak|unregister_netdevice: waiting'
+SPLATS+='|general protection|Call Trace|[Ss]leeping function|while atomic'
+SPLATS+='|self-detected stall|soft lockup|Attempt to release|bad: scheduling'
+
+loaded() { [ -d /sys/module/cftcp ]; }
+
+# A namespace lasts as long as closed sockets of stock TCP in it do, and so do
+# closed ones of ours beside them: minutes, which are none in virtual time.
+unload() {
+	local second
+	for second in $(seq 240); do
+		loaded || return 0
+		rmmod cftcp 2>/dev/null && return 0
+		sleep 1
+	done
+	echo "the module is still in use $second s after the test"
+	cat /proc/net/cftcp 2>/dev/null
+}
+
+kmemleak() {
+	local file=/sys/kernel/debug/kmemleak
+	[ -w $file ] || return 0
+	echo scan >$file
+	sleep 6 # what is younger than 5 s is not reported
+	echo scan >$file
+	cat $file
+	echo clear >$file
+}
+
+lockdep() {
+	if grep -q 'debug_locks:  *0' /proc/lockdep_stats 2>/dev/null; then
+		echo "lockdep has turned itself off"
+	fi
+}
+
+# KCSAN finds races of the kernel's own, too: ours name a function of ours.
+without_races_of_others() {
+	mawk '/=======================/ {
+		held = held $0 "\n"
+		inside = !inside
+		if (!inside && !others)
+			printf "%s", held
+		if (!inside)
+			held = ""
+		others = 0
+		next
+	}
+	!inside { print; next }
+	/BUG: KCSAN/ { others = !/\[cftcp\]/ }
+	{ held = held $0 "\n" }
+	END { printf "%s", held }'
+}
+
+splats() {
+	dmesg | without_races_of_others >dmesg.txt
+	if grep -qE "$SPLATS" dmesg.txt; then
+		head -n 300 dmesg.txt
+	fi
+}
