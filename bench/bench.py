@@ -785,7 +785,8 @@ def timewait():
     many_allowed()
     stock = populated(STOCK, CROWDS, 0)
     settle()
-    ours = populated(CFTCP, CROWDS, int(time.monotonic()) + 900)
+    end = int(time.monotonic()) + 900
+    ours = populated(CFTCP, CROWDS, end)
     metric(
         "crr_crowd",
         slowdown(ours),
@@ -795,6 +796,7 @@ def timewait():
         "x",
     )
     curves["timewait"] = {"cftcp": ours, "stock": stock}
+    time.sleep(max(end + 10 - time.monotonic(), 0))
 
 
 def opening_rate(proto, count):
