@@ -30,6 +30,7 @@
 
 #define MOST_THREADS	16
 #define CALLS		3	/* of a thread in a round, at most */
+#define KINDS		13	/* of calls */
 #define PROTOCOL_ATTR	3	/* INET_DIAG_REQ_PROTOCOL */
 
 static int proto, family, listener, diag = -1, proc = -1;
@@ -167,7 +168,7 @@ static void destroy(int end)
 static const struct {
 	const char *name;
 	void (*run)(int end);
-} calls[] = {
+} calls[KINDS] = {
 	{ "close", close_end }, { "reset", reset_end },
 	{ "shutdown", shut_write }, { "shutdown both", shut_both },
 	{ "send", send_text }, { "send urgent", send_urgent },
@@ -176,8 +177,6 @@ static const struct {
 	{ "user timeout", hurry }, { "read table", read_table },
 	{ "destroy", destroy },
 };
-
-#define KINDS (sizeof(calls) / sizeof(calls[0]))
 
 static atomic_ulong done[KINDS];
 
@@ -200,8 +199,8 @@ static void play(unsigned int *state)
 	for (int i = rand_r(state) % (CALLS + 1); i; i--) {
 		int which = rand_r(state) % KINDS;
 
-		for (volatile int spin = rand_r(state) % 3000; spin; spin--)
-			;
+		for (int spin = rand_r(state) % 3000; spin; spin--)
+			__asm__ volatile("");
 		calls[which].run(rand_r(state) & 1);
 		done[which]++;
 	}
@@ -309,7 +308,7 @@ int main(int argc, char **argv)
 	for (unsigned int i = 1; i < threads; i++)
 		pthread_join(others[i], NULL);
 	printf("%lu rounds of %u threads", rounds, threads);
-	for (unsigned int i = 0; i < KINDS; i++)
+	for (int i = 0; i < KINDS; i++)
 		printf(", %s %lu", calls[i].name, done[i]);
 	printf("\n");
 	return 0;
