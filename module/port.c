@@ -18,6 +18,8 @@
  * them if it can. They are enough to choose from at random (RFC 6056).
  */
 #define MANY 3072
+/* Of so many, one that nobody uses any more is kept for another connection. */
+#define KEEP (HZ / 10)
 
 /*
  * How many are tried: where the first few have the peer already, most have. But
@@ -211,6 +213,11 @@ static u16 pick_port(struct cftcp_ports *ports)
 	       0 : num;
 }
 
+static bool is_full(const struct cftcp_ports *ports)
+{
+	return time_before(jiffies, READ_ONCE(ports->full_until));
+}
+
 static struct cftcp_port_ref *reserve_any(struct cftcp_ports *ports,
 					  struct sock *sk, bool chosen)
 {
@@ -219,7 +226,8 @@ static struct cftcp_port_ref *reserve_any(struct cftcp_ports *ports,
 
 	if (num)
 		ref = reserve(ports, sk, num, chosen);
-	return IS_ERR(ref) ? reserve(ports, sk, 0, chosen) : ref;
+	return !IS_ERR(ref) || (chosen && is_full(ports)) ?
+	       ref : reserve(ports, sk, 0, chosen);
 }
 
 static struct cftcp_port_ref *share_or_reserve(struct cftcp_ports *ports,
@@ -417,18 +425,43 @@ static bool connect_sharing(struct sock *sk, u16 num)
 	return ref && !connect_from(sk, ref);
 }
 
-/* One of ours, each nearly as likely as any other; 0 if none was found. */
+/* The next of ours, from @num on and round. */
+static u16 next_used(struct cftcp_ports *ports, u32 num, int low, int high)
+{
+	num = find_next_bit(ports->used, high + 1, num);
+	if (num > high)
+		num = find_next_bit(ports->used, high + 1, low);
+	return num > high ? 0 : num;
+}
+
+/*
+ * One of ours, each nearly as likely as any other: a port behind a wide gap is
+ * not what next_used() alone would make it.
+ */
 static u16 random_used(struct cftcp_ports *ports, int low, int high)
 {
 	u32 num = low + get_random_u32_below(high - low + 1);
 	unsigned long word = READ_ONCE(ports->used[BIT_WORD(num)]);
 
-	if (!word)
-		return 0;
-	num = round_down(num, BITS_PER_LONG) +
-	      find_nth_bit(&word, BITS_PER_LONG,
-			   get_random_u32_below(hweight_long(word)));
-	return num < low || num > high ? 0 : num;
+	if (word)
+		num = round_down(num, BITS_PER_LONG) +
+		      find_nth_bit(&word, BITS_PER_LONG,
+				   get_random_u32_below(hweight_long(word)));
+	return next_used(ports, max_t(u32, num, low), low, high);
+}
+
+/*
+ * To one destination a port serves once, and none can be shared: after some
+ * misses a look now and then will do.
+ */
+static bool worth_a_look(struct cftcp_ports *ports)
+{
+	unsigned int misses = READ_ONCE(ports->misses);
+
+	if (misses < 4 || misses % 16 == 0)
+		return true;
+	WRITE_ONCE(ports->misses, misses + 1);
+	return false;
 }
 
 static bool share_some(struct sock *sk)
@@ -436,18 +469,63 @@ static bool share_some(struct sock *sk)
 	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
 	int reservations = READ_ONCE(ports->reservations);
 	int low, high;
+	u16 num;
 
-	if (reservations < MANY)
+	if (reservations < MANY || !worth_a_look(ports))
 		return false;
 	cftcp_sock_set_key(sk);
 	inet_get_local_port_range(sock_net(sk), &low, &high);
-	for (int i = tries(high - low + 1, reservations); i; i--) {
-		u16 num = random_used(ports, low, high);
-
-		if (num && connect_sharing(sk, num))
+	num = random_used(ports, low, high);
+	for (int i = tries(high - low + 1, reservations); num && i; i--) {
+		if (connect_sharing(sk, num)) {
+			WRITE_ONCE(ports->misses, 0);
 			return true;
+		}
+		num = next_used(ports, num + 1, low, high);
 	}
+	WRITE_ONCE(ports->misses, READ_ONCE(ports->misses) + 1);
 	return false;
+}
+
+static struct cftcp_port_ref *take_idle(struct cftcp_ports *ports,
+					const struct cftcp_local *local,
+					int low, int high)
+{
+	struct cftcp_port_ref *ref;
+	int looks = 8;
+
+	lockdep_assert_held(&ports->lock);
+	list_for_each_entry(ref, &ports->idle, idle) {
+		u16 num = ref->port->num;
+
+		if (!looks--)
+			break;
+		if (ref->chosen && num >= low && num <= high &&
+		    ref->local.v6only == local->v6only &&
+		    ipv6_addr_equal(&ref->local.addr, &local->addr) &&
+		    !has_listener(ref->port))
+			return ref;
+	}
+	return NULL;
+}
+
+/* What the last connection of a port has left. */
+static bool reuse_idle(struct sock *sk)
+{
+	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
+	struct cftcp_local local = cftcp_local_of(sk);
+	struct cftcp_port_ref *ref = NULL;
+	int low, high;
+
+	if (READ_ONCE(ports->reservations) < MANY)
+		return false;
+	inet_get_local_port_range(sock_net(sk), &low, &high);
+	spin_lock_bh(&ports->lock);
+	ref = take_idle(ports, &local, low, high);
+	if (ref)
+		use_ref(ref);
+	spin_unlock_bh(&ports->lock);
+	return ref && !connect_from(sk, ref);
 }
 
 /* Every port of the range is tried, each of them once, at random. */
@@ -482,24 +560,21 @@ static int connect_new(struct sock *sk)
 		return connect_from(sk, ref);
 	if (PTR_ERR(ref) != -EADDRINUSE)
 		return PTR_ERR(ref);
-	WRITE_ONCE(ports->full_until, jiffies + HZ);
+	if (!is_full(ports))
+		WRITE_ONCE(ports->full_until, jiffies + HZ);
 	return -EADDRNOTAVAIL;
 }
 
 int cftcp_port_connect(struct sock *sk)
 {
-	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
-	bool full = time_before(jiffies, READ_ONCE(ports->full_until));
 	int err;
 
 	if (cftcp_sk(sk)->port)
 		return hash_from(sk);
-	if (share_some(sk))
-		return 0;
-	if (full && share_any(sk))
+	if (reuse_idle(sk) || share_some(sk))
 		return 0;
 	err = connect_new(sk);
-	if (err == -EADDRNOTAVAIL && !full && share_any(sk))
+	if (err == -EADDRNOTAVAIL && share_any(sk))
 		return 0;
 	return err;
 }
@@ -562,16 +637,19 @@ void cftcp_port_ref_get(struct cftcp_ports *ports, struct cftcp_port_ref *ref,
 void cftcp_port_ref_put(struct cftcp_ports *ports, struct cftcp_port_ref *ref,
 			bool time_wait)
 {
-	bool last;
+	bool last, keep;
 
 	spin_lock_bh(&ports->lock);
 	ref->time_waits -= time_wait;
 	last = !--ref->users;
 	if (last)
 		list_add_tail(&ref->idle, &ports->idle);
+	keep = ref->chosen && ports->reservations >= MANY;
 	spin_unlock_bh(&ports->lock);
-	if (last)
-		schedule_work(&ports->reaper);
+	if (last && keep)
+		schedule_delayed_work(&ports->reaper, KEEP);
+	else if (last)
+		mod_delayed_work(system_wq, &ports->reaper, 0);
 }
 
 /* Take one idle reservation out of all tables. */
@@ -601,7 +679,7 @@ static struct cftcp_port_ref *reap_one(struct cftcp_ports *ports,
 static void reap(struct work_struct *work)
 {
 	struct cftcp_ports *ports = container_of(work, struct cftcp_ports,
-						 reaper);
+						 reaper.work);
 	struct cftcp_port_ref *ref;
 	struct cftcp_port *empty;
 
@@ -632,7 +710,7 @@ int cftcp_ports_init(struct cftcp_net *cn)
 	hash_init(ports->table);
 	INIT_LIST_HEAD(&ports->idle);
 	mutex_init(&ports->create);
-	INIT_WORK(&ports->reaper, reap);
+	INIT_DELAYED_WORK(&ports->reaper, reap);
 	ports->net = cn->net;
 	ports->full_until = jiffies;
 	return 0;
@@ -642,8 +720,8 @@ void cftcp_ports_exit(struct cftcp_net *cn)
 {
 	struct cftcp_ports *ports = &cn->ports;
 
-	cancel_work_sync(&ports->reaper);
-	reap(&ports->reaper);
+	cancel_delayed_work_sync(&ports->reaper);
+	reap(&ports->reaper.work);
 	WARN_ON_ONCE(!bitmap_empty(ports->used, PORTS));
 	bitmap_free(ports->used);
 }

@@ -31,11 +31,14 @@ struct socket;
  * @idle: struct cftcp_port_ref without a user, to be released by @reaper
  * @create: serialises the making of reservations (process context); outside
  *	of @lock, inside of the socket lock of a cftcp socket
- * @reaper: frees what is on @idle: releasing a stock socket sleeps
+ * @reaper: frees what is on @idle: releasing a stock socket sleeps. When there
+ *	are many reservations it leaves time for connect() to take them instead
  * @net: the namespace
  * @reservations: how many there are
  * @full_until: jiffies, until when stock TCP is not asked again for a free
  *	port, for it had none; no lock, since it is a hint
+ * @misses: how often, in a row, none of some random ports could be shared; no
+ *	lock, since it is a hint
  * @group: last group of reservations that let each other pass, under @create
  */
 struct cftcp_ports {
@@ -44,10 +47,11 @@ struct cftcp_ports {
 	DECLARE_HASHTABLE(table, CFTCP_PORT_BITS);
 	struct list_head idle;
 	struct mutex create;		/* one reservation at a time */
-	struct work_struct reaper;
+	struct delayed_work reaper;
 	struct net *net;
 	unsigned int reservations;
 	unsigned long full_until;
+	unsigned int misses;
 	u32 group;
 };
 
@@ -161,7 +165,8 @@ void cftcp_port_ref_get(struct cftcp_ports *ports, struct cftcp_port_ref *ref,
 /**
  * cftcp_port_ref_put() - the reverse of cftcp_port_ref_get()
  *
- * The last one lets the reservation go, by a worker: releasing it sleeps.
+ * The last one lets the reservation go, by a worker: releasing it sleeps. That
+ * is at once, but of many that connect() chose: the next one can have it.
  *
  * Context: any but hard irq.
  */
