@@ -121,8 +121,8 @@ static void forget_marks(struct cftcp_sock *cs, const struct cftcp_cb *cb)
 	cs->lost_segs -= !!(cb->sacked & CFTCP_SEG_LOST);
 }
 
-/* SND.UNA = SEG.ACK: what is acknowledged leaves the rtx queue. */
-static void advance_una(struct sock *sk, u32 ack, struct delivery *d)
+/* What lies before @ack leaves the rtx queue; @d may be NULL. */
+static void free_acked(struct sock *sk, u32 ack, struct delivery *d)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct sk_buff *skb;
@@ -132,17 +132,25 @@ static void advance_una(struct sock *sk, u32 ack, struct delivery *d)
 
 		if (!cftcp_after(ack, cb->seq))
 			break;
-		/* Without memory to cut it stays, and is sent whole again. */
+		/* Without memory to cut it stays until the next ACK or RTO. */
 		if (cftcp_before(ack, cb->end_seq) &&
 		    (ack - cb->seq > skb->len ||
 		     cftcp_split(sk, skb, ack - cb->seq)))
 			break;
-		if (!(cb->sacked & CFTCP_SEG_SACKED))
+		if (d && !(cb->sacked & CFTCP_SEG_SACKED))
 			delivered(cs, cb, d);
 		forget_marks(cs, cb);
 		cftcp_rtx_unlink(cs, skb);
 		cftcp_free_skb(sk, skb);
 	}
+}
+
+/* SND.UNA = SEG.ACK. */
+static void advance_una(struct sock *sk, u32 ack, struct delivery *d)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+
+	free_acked(sk, ack, d);
 	cs->bytes_acked += ack - cs->snd_una;
 	cs->snd_una = ack;
 	if (cftcp_before(cs->highest_sacked, ack))
@@ -637,8 +645,11 @@ static void mark_overdue(struct cftcp_sock *cs, struct sk_buff *head)
 void cftcp_recovery_rto(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
-	struct sk_buff *head = cftcp_rtx_head(cs);
+	struct sk_buff *head;
 
+	/* The peer does not answer to what it has acknowledged before. */
+	free_acked(sk, cs->snd_una, NULL);
+	head = cftcp_rtx_head(cs);
 	if (!head)
 		return;
 	if (!cs->timeouts)
