@@ -5,6 +5,8 @@
 
 /* RFC 6298 section 2: clock granularity G. */
 #define GRANULARITY_US	1000U
+/* No round trip is taken for longer: several times this fits into 32 bits. */
+#define LONGEST_US	268000000U
 
 void cftcp_rtt_sample(struct sock *sk, u32 rtt_us)
 {
@@ -13,7 +15,7 @@ void cftcp_rtt_sample(struct sock *sk, u32 rtt_us)
 	u32 floor_us = cftcp_sysctl(cn, rto_min_ms) * USEC_PER_MSEC;
 	u64 rto_us;
 
-	rtt_us = clamp(rtt_us, 1U, 1U << 28);
+	rtt_us = clamp(rtt_us, 1U, LONGEST_US);
 	if (!cs->min_rtt_us || rtt_us < cs->min_rtt_us)
 		cs->min_rtt_us = rtt_us;
 	if (!cs->srtt_us) {
@@ -42,7 +44,9 @@ static u32 echoed_rtt_us(const struct cftcp_sock *cs,
 	if (!cs->ts_ok || !seg->opt.has_ts || !seg->opt.tsecr)
 		return 0;
 	ms = cftcp_tsval(cs) - seg->opt.tsecr;
-	return ms < CFTCP_DAY_MS ? max(ms, 1U) * USEC_PER_MSEC : 0;
+	if (ms >= CFTCP_DAY_MS)
+		return 0;
+	return clamp_t(u32, ms, 1, LONGEST_US / USEC_PER_MSEC) * USEC_PER_MSEC;
 }
 
 void cftcp_rtt_acked(struct sock *sk, const struct cftcp_segment *seg,
@@ -59,6 +63,7 @@ void cftcp_rtt_acked(struct sock *sk, const struct cftcp_segment *seg,
 		cs->backoff -= !!cs->backoff;
 		return;
 	}
+	rtt_us = min(rtt_us, LONGEST_US);
 	if (cs->rtt_rose && cftcp_after(seg->ack, cs->rtt_rose_seq)) {
 		cs->rtt_rose = 0;
 		cs->srtt_us = max(cs->srtt_us, rtt_us);
