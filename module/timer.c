@@ -95,9 +95,9 @@ u64 cftcp_rto_ns(const struct sock *sk)
 	u64 max = cftcp_sysctl(cftcp_sock_net(sk), rto_max_ms) *
 		  (u64)NSEC_PER_MSEC;
 
-	if (cs->backoff >= 32)
-		return max;
-	return min(cs->rto_ns << cs->backoff, max);
+	/* A shift of the RTO may lose its upper bits. */
+	return cs->rto_ns > max >> cs->backoff ? max :
+						 cs->rto_ns << cs->backoff;
 }
 
 /* ms that sent data may stay unacknowledged; 0 is for ever. */
