@@ -659,9 +659,9 @@ static void take_text(struct sock *sk, struct cftcp_segment *seg)
 	cftcp_sk(sk)->data_segs_in += cftcp_segs(skb);
 	cftcp_sk(sk)->last_data_rcv_at = cftcp_sk(sk)->last_rcv_at;
 	/* What is held for later must not keep out what comes first. */
-	if (!room_for(sk, skb, 2 * READ_ONCE(sk->sk_rcvbuf)))
+	if (!room_for(sk, skb, 2U * READ_ONCE(sk->sk_rcvbuf)))
 		cftcp_purge_ofo(sk);
-	if (!room_for(sk, skb, 2 * READ_ONCE(sk->sk_rcvbuf))) {
+	if (!room_for(sk, skb, 2U * READ_ONCE(sk->sk_rcvbuf))) {
 		drop(sk, Memory);
 		cftcp_sk(sk)->ack_now = 1;
 		seg->flags &= ~CFTCP_FLAG_FIN;
