@@ -20,7 +20,7 @@ KBUILD_FLAGS ?=
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: all module vm-module load unload setup demo check check-debug check-kcsan \
-	attacks bench fuzz model lint coverage clean help
+	attacks bench fuzz fuzz-parts model lint coverage clean help
 
 all: module build/cftcpize.so
 
@@ -99,6 +99,9 @@ fuzz:
 		$(if $(SEED),--seed $(SEED)) $(if $(KERNEL),--kernel $(KERNEL)) \
 		$(if $(CPUS),--cpus $(CPUS))
 
+fuzz-parts:
+	@scripts/fuzz-parts $(SECONDS) $(TARGETS)
+
 lint:
 	@scripts/lint
 
@@ -121,6 +124,7 @@ help:
 	@echo '                   BENCH="--quick --only crr rpc" as scripts/bench'
 	@echo 'make model         prove the closing table in Spin, and that it would find errors'
 	@echo 'make fuzz          fuzz the module in a VM; SECONDS=n SEGMENTS=n SEED=n KERNEL=6.1'
+	@echo 'make fuzz-parts    fuzz the parts that need no kernel; SECONDS=n TARGETS="rto table"'
 	@echo 'make lint          style, warnings, sparse, shellcheck'
 	@echo 'make coverage      every requirement with its tests'
 	@echo 'make vm-module     build for the kernels that VMs boot, into build/6.1 and 6.12'
