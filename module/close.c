@@ -47,21 +47,35 @@ static void unhash(struct sock *sk)
 	cftcp_hash_remove(cftcp_sock_net(sk), &cs->entry);
 }
 
+/* In the namespace, or in all those that users made. */
+static bool too_many_orphans(const struct cftcp_net *cn)
+{
+	struct cftcp_net *host = cftcp_host();
+
+	lockdep_assert_held(&cn->orphan_lock);
+	return cn->orphan_count > cftcp_sysctl(cn, max_orphans) ||
+	       (cftcp_guest(cn->net) && cn->orphan_count &&
+		atomic_read(&host->guest_orphans) >
+		cftcp_sysctl(host, max_orphans));
+}
+
 /* An orphan was accepted long ago, or never waited for that: the link that
  * accept() needs is free.
  */
 static bool join_orphans(struct sock *sk)
 {
 	struct cftcp_net *cn = cftcp_sock_net(sk);
-	int count;
+	bool crowded;
 
 	spin_lock(&cn->orphan_lock);
 	list_add_tail(&cftcp_sk(sk)->accept_node, &cn->orphans);
-	count = cn->orphan_count + 1;
-	WRITE_ONCE(cn->orphan_count, count);
+	WRITE_ONCE(cn->orphan_count, cn->orphan_count + 1);
+	if (cftcp_guest(cn->net))
+		atomic_inc(&cftcp_host()->guest_orphans);
+	crowded = too_many_orphans(cn);
 	spin_unlock(&cn->orphan_lock);
 	cftcp_sk(sk)->orphaned = 1;
-	return count > cftcp_sysctl(cn, max_orphans);
+	return crowded;
 }
 
 static void leave_orphans(struct sock *sk)
@@ -74,6 +88,8 @@ static void leave_orphans(struct sock *sk)
 	spin_lock_bh(&cn->orphan_lock);
 	list_del(&cftcp_sk(sk)->accept_node);
 	WRITE_ONCE(cn->orphan_count, cn->orphan_count - 1);
+	if (cftcp_guest(cn->net))
+		atomic_dec(&cftcp_host()->guest_orphans);
 	spin_unlock_bh(&cn->orphan_lock);
 }
 
@@ -83,7 +99,7 @@ static struct sock *oldest_of_too_many(struct cftcp_net *cn)
 	struct cftcp_sock *cs = NULL;
 
 	spin_lock_bh(&cn->orphan_lock);
-	if (cn->orphan_count > cftcp_sysctl(cn, max_orphans)) {
+	if (too_many_orphans(cn)) {
 		cs = list_first_entry(&cn->orphans, struct cftcp_sock,
 				      accept_node);
 		sock_hold(cftcp_to_sk(cs));

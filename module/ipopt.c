@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 #include <net/ip.h>
 
+#include "charge.h"
 #include "ipopt.h"
 
 #define ROUTE_HEAD	3	/* type, length, pointer */
@@ -40,7 +41,7 @@ static struct ip_options_rcu *make_route(u8 type, const u8 *recorded, int hops)
 	struct ip_options_rcu *opt;
 	u8 *route;
 
-	opt = kzalloc(sizeof(*opt) + ALIGN(len, 4), GFP_ATOMIC);
+	opt = kzalloc(sizeof(*opt) + ALIGN(len, 4), CFTCP_GFP);
 	if (!opt)
 		return NULL;
 	opt->opt.optlen = ALIGN(len, 4);
@@ -79,7 +80,7 @@ struct ip_options_rcu *cftcp_ipopt_return_route(const struct sk_buff *skb)
 struct ip_options_rcu *cftcp_ipopt_copy(const struct ip_options_rcu *from)
 {
 	return from ? kmemdup(from, sizeof(*from) + from->opt.optlen,
-			      GFP_ATOMIC) : NULL;
+			      CFTCP_GFP) : NULL;
 }
 
 bool cftcp_ipopt_same(const struct ip_options_rcu *a,

@@ -6,12 +6,12 @@
  */
 #include <linux/cgroup.h>
 #include <linux/filter.h>
-#include <linux/memcontrol.h>
 #include <linux/security.h>
 #include <linux/siphash.h>
 #include <linux/slab.h>
 #include <linux/tcp.h>
 
+#include "charge.h"
 #include "close.h"
 #include "cookie.h"
 #include "early.h"
@@ -289,16 +289,18 @@ static void describe(struct cftcp_request *req, struct sock *lsk,
 static struct cftcp_request *alloc_request(struct sock *lsk,
 					   const struct cftcp_segment *seg)
 {
-	struct cftcp_request *req;
+	struct mem_cgroup *old = cftcp_charge_begin(lsk);
+	struct cftcp_request *req = kmem_cache_zalloc(slab, CFTCP_GFP);
 
-	req = kmem_cache_zalloc(slab, GFP_ATOMIC);
+	if (req && !refcount_inc_not_zero(&lsk->sk_refcnt)) {
+		kmem_cache_free(slab, req);
+		req = NULL;
+	}
+	if (req)
+		describe(req, lsk, seg);
+	cftcp_charge_end(old);
 	if (!req)
 		return NULL;
-	if (!refcount_inc_not_zero(&lsk->sk_refcnt)) {
-		kmem_cache_free(slab, req);
-		return NULL;
-	}
-	describe(req, lsk, seg);
 	atomic_inc(&req->cn->request_count);
 	refcount_set(&req->refs, 1);
 	timerqueue_init(&req->due);
@@ -363,6 +365,7 @@ static struct cftcp_saved_syn *save_syn(const struct sock *lsk,
 {
 	const u8 *from = skb_network_header(skb);
 	struct cftcp_saved_syn *saved;
+	struct mem_cgroup *old;
 	int wanted = READ_ONCE(cftcp_sk(lsk)->save_syn);
 	u32 len;
 
@@ -371,7 +374,9 @@ static struct cftcp_saved_syn *save_syn(const struct sock *lsk,
 	if (wanted > 1 && skb_mac_header_was_set(skb))
 		from = skb_mac_header(skb);
 	len = skb->data - from;
-	saved = kmalloc(struct_size(saved, octets, len), GFP_ATOMIC);
+	old = cftcp_charge_begin(lsk);
+	saved = kmalloc(struct_size(saved, octets, len), CFTCP_GFP);
+	cftcp_charge_end(old);
 	if (saved) {
 		saved->len = len;
 		memcpy(saved->octets, from, len);
@@ -572,19 +577,6 @@ static void inherit_cgroup(struct sock *sk, const struct sock *lsk)
 #endif
 }
 
-/* mem_cgroup_sk_alloc() is not for modules, and knows tasks only: what a child
- * holds is charged where its listener's memory is.
- */
-static void inherit_memcg(struct sock *sk, const struct sock *lsk)
-{
-#ifdef CONFIG_MEMCG
-	struct mem_cgroup *memcg = lsk->sk_memcg;
-
-	if (memcg && !sk->sk_memcg && css_tryget(&memcg->css))
-		sk->sk_memcg = memcg;
-#endif
-}
-
 static void inherit(struct sock *sk, const struct sock *lsk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -630,7 +622,7 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 	cs->keepalive_probes = lcs->keepalive_probes;
 	inherit_filter(sk, lsk);
 	inherit_cgroup(sk, lsk);
-	inherit_memcg(sk, lsk);
+	cftcp_charge_inherit(sk, lsk);
 	security_sk_clone(lsk, sk);
 }
 
@@ -666,11 +658,16 @@ static void child_numbers(struct cftcp_sock *cs, const struct cftcp_request *req
 static struct sock *alloc_child(const struct cftcp_request *req)
 {
 	const struct sock *lsk = req->listener;
+	struct mem_cgroup *old = cftcp_charge_begin(lsk);
+	struct ip_options_rcu *route = NULL;
 	struct cftcp_sock *cs;
 	struct sock *sk;
 
-	sk = sk_alloc(sock_net(lsk), lsk->sk_family, GFP_ATOMIC, lsk->sk_prot,
+	sk = sk_alloc(sock_net(lsk), lsk->sk_family, CFTCP_GFP, lsk->sk_prot,
 		      0);
+	if (sk)
+		route = cftcp_ipopt_copy(req->route);
+	cftcp_charge_end(old);
 	if (!sk)
 		return NULL;
 	sock_init_data(NULL, sk);
@@ -684,7 +681,7 @@ static struct sock *alloc_child(const struct cftcp_request *req)
 	child_numbers(cs, req);
 	cftcp_family(sk)->adopt(sk, lsk);
 	cs->route_heard = !!req->route;
-	RCU_INIT_POINTER(cs->inet.inet_opt, cftcp_ipopt_copy(req->route));
+	RCU_INIT_POINTER(cs->inet.inet_opt, route);
 	cs->inet.inet_dport = cs->key.fport;
 	return sk;
 }

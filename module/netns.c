@@ -15,7 +15,7 @@ static int __net_init init_net_state(struct net *net)
 	int err = -ENOMEM;
 
 	cn->net = net;
-	cn->mib = alloc_percpu(struct cftcp_mib);
+	cn->mib = alloc_percpu_gfp(struct cftcp_mib, GFP_KERNEL_ACCOUNT);
 	if (!cn->mib)
 		return err;
 	err = cftcp_hash_init(cn);

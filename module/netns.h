@@ -5,6 +5,7 @@
 
 #include <linux/hashtable.h>
 #include <linux/rhashtable.h>
+#include <linux/user_namespace.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 
@@ -36,6 +37,9 @@
  *	(struct cftcp_sock.accept_node)
  * @orphan_count: length of @orphans
  * @orphan_lock: for both
+ * @guest_time_waits: of the first namespace: TIME-WAIT records of all that
+ *	cftcp_guest() is true of, under its max_time_wait
+ * @guest_orphans: the same of orphans, under its max_orphans
  * @sockets: number of full sockets
  * @established: how many of them are in ESTABLISHED or CLOSE-WAIT
  * @early: the hooks of early.c are in place
@@ -56,6 +60,8 @@ struct cftcp_net {
 	struct list_head orphans;
 	int orphan_count;
 	spinlock_t orphan_lock;		/* for both */
+	atomic_t guest_time_waits;
+	atomic_t guest_orphans;
 	atomic_t sockets;
 	atomic_t established;
 	bool early;
@@ -67,6 +73,23 @@ extern unsigned int cftcp_net_id;
 static inline struct cftcp_net *cftcp_net(const struct net *net)
 {
 	return net_generic(net, cftcp_net_id);
+}
+
+/** cftcp_host() - the first namespace's, whose limits hold for the host */
+static inline struct cftcp_net *cftcp_host(void)
+{
+	return cftcp_net(&init_net);
+}
+
+/**
+ * cftcp_guest() - was a namespace made in a user namespace, by anybody maybe?
+ *
+ * Its limits then cannot be raised above the host's (sysctl.h), and what lasts
+ * without a process is under the host's limit together with all others'.
+ */
+static inline bool cftcp_guest(const struct net *net)
+{
+	return net->user_ns != &init_user_ns;
 }
 
 /**

@@ -162,10 +162,10 @@ static struct cftcp_port_ref *reserve(struct cftcp_ports *ports,
 	int err = -ENOMEM;
 
 	lockdep_assert_held(&ports->create);
-	ref = kzalloc(sizeof(*ref), GFP_KERNEL);
+	ref = kzalloc(sizeof(*ref), GFP_KERNEL_ACCOUNT);
 	if (!ref)
 		return ERR_PTR(-ENOMEM);
-	port = kzalloc(sizeof(*port), GFP_KERNEL);
+	port = kzalloc(sizeof(*port), GFP_KERNEL_ACCOUNT);
 	if (!port)
 		goto free_ref;
 	err = bind_stock(ports, sk, num, &ref->reservation);
@@ -703,7 +703,7 @@ int cftcp_ports_init(struct cftcp_net *cn)
 {
 	struct cftcp_ports *ports = &cn->ports;
 
-	ports->used = bitmap_zalloc(PORTS, GFP_KERNEL);
+	ports->used = bitmap_zalloc(PORTS, GFP_KERNEL_ACCOUNT);
 	if (!ports->used)
 		return -ENOMEM;
 	spin_lock_init(&ports->lock);

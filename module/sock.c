@@ -15,6 +15,7 @@
 #include <net/transp_v6.h>
 
 #include "buffer.h"
+#include "charge.h"
 #include "close.h"
 #include "demux.h"
 #include "early.h"
@@ -333,6 +334,7 @@ static int accept_child(struct socket *sock, struct socket *newsock, int flags)
 	if (!child)
 		return err;
 	lock_sock(child);
+	cftcp_charge_accept(child);
 	sock_graft(child, newsock);
 	newsock->state = SS_CONNECTED;
 	release_sock(child);

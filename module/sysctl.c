@@ -28,17 +28,21 @@ static int triple_handler(CFTCP_CTL_TABLE *table, int write, void *buffer,
 	return 0;
 }
 
-static const int limits[][2] = {
-#define X(name, unit, def, lo, hi, text) { lo, hi },
+static const struct {
+	int low;
+	int high;
+	bool host;
+} limits[] = {
+#define X(name, unit, def, lo, hi, whose, text) { lo, hi, CFTCP_##whose },
 	CFTCP_SYSCTLS(X)
 #undef X
-#define X(name, unit, d0, d1, d2, lo, hi, text) { lo, hi },
+#define X(name, unit, d0, d1, d2, lo, hi, whose, text) { lo, hi, CFTCP_##whose },
 	CFTCP_SYSCTL_TRIPLES(X)
 #undef X
 };
 
 static const struct ctl_table template[] = {
-#define X(sysctl, unit, def, lo, hi, text)				\
+#define X(sysctl, unit, def, lo, hi, whose, text)				\
 	{								\
 		.procname = #sysctl,					\
 		.data = (void *)offsetof(struct cftcp_sysctl, sysctl),	\
@@ -48,7 +52,7 @@ static const struct ctl_table template[] = {
 	},
 	CFTCP_SYSCTLS(X)
 #undef X
-#define X(sysctl, unit, d0, d1, d2, lo, hi, text)			\
+#define X(sysctl, unit, d0, d1, d2, lo, hi, whose, text)			\
 	{								\
 		.procname = #sysctl,					\
 		.data = (void *)offsetof(struct cftcp_sysctl, sysctl),	\
@@ -62,13 +66,26 @@ static const struct ctl_table template[] = {
 };
 
 static const struct cftcp_sysctl defaults = {
-#define X(name, unit, def, lo, hi, text) .name = def,
+#define X(name, unit, def, lo, hi, whose, text) .name = def,
 	CFTCP_SYSCTLS(X)
 #undef X
-#define X(name, unit, d0, d1, d2, lo, hi, text) .name = { d0, d1, d2 },
+#define X(name, unit, d0, d1, d2, lo, hi, whose, text) .name = { d0, d1, d2 },
 	CFTCP_SYSCTL_TRIPLES(X)
 #undef X
 };
+
+/* Not above what the host has now, nor set to more than it has then. */
+static void cap(struct cftcp_net *cn, struct ctl_table *table)
+{
+	ptrdiff_t at = table->data - (void *)&cn->sysctl;
+	int n = table->maxlen / sizeof(int), *value = table->data;
+	int *most = (void *)&cftcp_host()->sysctl + at;
+
+	most += n - 1;
+	for (int i = 0; i < n; i++)
+		value[i] = min(value[i], READ_ONCE(*most));
+	table->extra2 = most;
+}
 
 int cftcp_sysctl_init(struct cftcp_net *cn)
 {
@@ -76,13 +93,15 @@ int cftcp_sysctl_init(struct cftcp_net *cn)
 
 	BUILD_BUG_ON(ARRAY_SIZE(limits) != ARRAY_SIZE(template) - 1);
 	cn->sysctl = defaults;
-	table = kmemdup(template, sizeof(template), GFP_KERNEL);
+	table = kmemdup(template, sizeof(template), GFP_KERNEL_ACCOUNT);
 	if (!table)
 		return -ENOMEM;
 	for (int i = 0; i < ARRAY_SIZE(limits); i++) {
 		table[i].data = (void *)&cn->sysctl + (uintptr_t)table[i].data;
-		table[i].extra1 = (void *)&limits[i][0];
-		table[i].extra2 = (void *)&limits[i][1];
+		table[i].extra1 = (void *)&limits[i].low;
+		table[i].extra2 = (void *)&limits[i].high;
+		if (limits[i].host && cftcp_guest(cn->net))
+			cap(cn, &table[i]);
 	}
 	cn->sysctl_header = cftcp_register_sysctl(cn->net, "net/cftcp", table,
 						  ARRAY_SIZE(limits));

@@ -7,6 +7,7 @@
 #include <linux/tcp.h>
 
 #include "af.h"
+#include "charge.h"
 #include "close.h"
 #include "input.h"
 #include "ipopt.h"
@@ -49,6 +50,26 @@ static void free_rcu(struct rcu_head *rcu)
 	kmem_cache_free(tw->ipv4 ? slab : slab6, tw);
 }
 
+/* One more in the namespace, and in all those that users made. */
+static bool count(struct cftcp_net *cn)
+{
+	struct cftcp_net *host = cftcp_host();
+	bool fits = atomic_inc_return(&cn->time_waits) <=
+		    cftcp_sysctl(cn, max_time_wait);
+
+	if (cftcp_guest(cn->net))
+		fits &= atomic_inc_return(&host->guest_time_waits) <=
+			cftcp_sysctl(host, max_time_wait);
+	return fits;
+}
+
+static void uncount(struct cftcp_net *cn)
+{
+	atomic_dec(&cn->time_waits);
+	if (cftcp_guest(cn->net))
+		atomic_dec(&cftcp_host()->guest_time_waits);
+}
+
 static void put(struct cftcp_time_wait *tw)
 {
 	struct cftcp_net *cn = net_of(tw);
@@ -56,7 +77,7 @@ static void put(struct cftcp_time_wait *tw)
 	if (!refcount_dec_and_test(&tw->refs))
 		return;
 	cftcp_port_ref_put(&cn->ports, tw->port, true);
-	atomic_dec(&cn->time_waits);
+	uncount(cn);
 	call_rcu(&tw->rcu, free_rcu);
 }
 
@@ -102,15 +123,25 @@ void cftcp_time_wait_expired(struct cftcp_due *due,
 	put(tw);
 }
 
-static struct cftcp_time_wait *alloc(struct cftcp_net *cn, bool ipv4)
+static struct cftcp_time_wait *alloc(const struct sock *sk)
 {
+	const struct ip_options_rcu *opt =
+		rcu_dereference_protected(inet_sk(sk)->inet_opt,
+					  lockdep_sock_is_held(sk));
+	bool ipv4 = cftcp_sk(sk)->af == &cftcp_ipv4_ops;
+	struct mem_cgroup *old = cftcp_charge_begin(sk);
+	struct cftcp_net *cn = cftcp_sock_net(sk);
 	struct cftcp_time_wait *tw = NULL;
 
-	if (atomic_inc_return(&cn->time_waits) <=
-	    cftcp_sysctl(cn, max_time_wait))
-		tw = kmem_cache_alloc(ipv4 ? slab : slab6, GFP_ATOMIC);
-	if (!tw)
-		atomic_dec(&cn->time_waits);
+	if (count(cn))
+		tw = kmem_cache_alloc(ipv4 ? slab : slab6, CFTCP_GFP);
+	if (tw) {
+		tw->ipv4 = ipv4;
+		tw->route = cftcp_ipopt_copy(opt);
+	} else {
+		uncount(cn);
+	}
+	cftcp_charge_end(old);
 	return tw;
 }
 
@@ -131,9 +162,6 @@ static void fill(struct cftcp_time_wait *tw, struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct cftcp_net *cn = cftcp_sock_net(sk);
-	const struct ip_options_rcu *opt =
-		rcu_dereference_protected(cs->inet.inet_opt,
-					  lockdep_sock_is_held(sk));
 	u32 wnd = min(cftcp_rcv_wnd_end(cs) - cs->rcv_nxt,
 		      65535U << cs->rcv_wscale);
 
@@ -143,7 +171,6 @@ static void fill(struct cftcp_time_wait *tw, struct sock *sk)
 	tw->msl_ms = cs->msl_ms ?: cftcp_sysctl(cn, msl_ms);
 	timerqueue_init(&tw->due);
 	tw->port = cs->port;
-	tw->route = cftcp_ipopt_copy(opt);
 	tw->snd_nxt = cs->snd_nxt;
 	tw->rcv_nxt = cs->rcv_nxt;
 	tw->ts_recent = cs->ts_recent;
@@ -156,7 +183,6 @@ static void fill(struct cftcp_time_wait *tw, struct sock *sk)
 	tw->ttl = cs->af->ttl(sk);
 	tw->tos = cs->af->tos(sk);
 	tw->ts_ok = cs->ts_ok;
-	tw->ipv4 = cs->af == &cftcp_ipv4_ops;
 	fill_key(tw, &cs->key);
 }
 
@@ -164,7 +190,7 @@ void cftcp_time_wait_enter(struct sock *sk)
 {
 	struct cftcp_net *cn = cftcp_sock_net(sk);
 	struct cftcp_sock *cs = cftcp_sk(sk);
-	struct cftcp_time_wait *tw = alloc(cn, cs->af == &cftcp_ipv4_ops);
+	struct cftcp_time_wait *tw = alloc(sk);
 
 	cftcp_assert_held(sk);
 	if (!tw) {

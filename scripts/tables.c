@@ -72,16 +72,20 @@ static void actions(void)
 
 static void sysctls(void)
 {
-	printf("| net.cftcp. | unit | default | range | meaning |\n");
-	printf("|---|---|---|---|---|\n");
-#define X(name, unit, def, lo, hi, text)				\
-	printf("| %s | %s | %d | %d to %d | %s |\n", #name, unit, def, lo,	\
-	       hi, text);
+	static const char * const owners[] = {
+		[CFTCP_OWN] = "own", [CFTCP_HOST] = "host",
+	};
+
+	printf("| net.cftcp. | unit | default | range | whose | meaning |\n");
+	printf("|---|---|---|---|---|---|\n");
+#define X(name, unit, def, lo, hi, whose, text)				\
+	printf("| %s | %s | %d | %d to %d | %s | %s |\n", #name, unit, def,	\
+	       lo, hi, owners[CFTCP_##whose], text);
 	CFTCP_SYSCTLS(X)
 #undef X
-#define X(name, unit, d0, d1, d2, lo, hi, text)				\
-	printf("| %s | %s | %d %d %d | %d to %d | %s |\n", #name, unit, d0,	\
-	       d1, d2, lo, hi, text);
+#define X(name, unit, d0, d1, d2, lo, hi, whose, text)				\
+	printf("| %s | %s | %d %d %d | %d to %d | %s | %s |\n", #name, unit,	\
+	       d0, d1, d2, lo, hi, owners[CFTCP_##whose], text);
 	CFTCP_SYSCTL_TRIPLES(X)
 #undef X
 }
