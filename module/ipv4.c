@@ -646,6 +646,6 @@ int cftcp_ipv4_hook(void)
 void cftcp_ipv4_unhook(void)
 {
 	if (cmpxchg(slot(), &protocol, stock) != &protocol)
-		pr_crit("cftcp: another module hooked TCP after this one; unload in reverse order\n");
+		pr_crit_once("cftcp: another module hooked TCP after this one; unload in reverse order\n");
 	synchronize_net();
 }

@@ -651,6 +651,6 @@ void cftcp_ipv6_unhook(void)
 	if (!stock)
 		return;
 	if (cmpxchg(slot(), &protocol, stock) != &protocol)
-		pr_crit("cftcp: another module hooked TCP after this one; unload in reverse order\n");
+		pr_crit_once("cftcp: another module hooked TCP after this one; unload in reverse order\n");
 	synchronize_net();
 }

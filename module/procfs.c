@@ -179,7 +179,7 @@ static void show_sock(struct seq_file *seq, struct sock *sk)
 		tx = cs->write_seq - cs->snd_una;
 	}
 	show_key(seq, &key, cs->entry.family, state);
-	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5u %8d %lu %d %pK %lu %lu %u %u %d",
+	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5u %8d %lu %d %p %lu %lu %u %u %d",
 		   tx, rx, timer, timer ? ticks_until(at) : 0UL,
 		   cs->backoff,
 		   from_kuid_munged(seq_user_ns(seq), sock_i_uid(sk)), 0,
@@ -191,7 +191,7 @@ static void show_sock(struct seq_file *seq, struct sock *sk)
 static void show_request(struct seq_file *seq, struct cftcp_request *req)
 {
 	show_key(seq, &req->key, req->entry.family, TCP_SYN_RECV);
-	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5u %8d %d %d %pK",
+	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5u %8d %d %d %p",
 		   0, 0, RETRANSMIT, ticks_until(req->due.expires),
 		   req->rexmits,
 		   from_kuid_munged(seq_user_ns(seq),
@@ -204,7 +204,7 @@ static void show_time_wait(struct seq_file *seq, struct cftcp_time_wait *tw)
 	struct cftcp_key key = cftcp_time_wait_key(tw);
 
 	show_key(seq, &key, tw->entry.family, TCP_TIME_WAIT);
-	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5d %8d %d %d %pK",
+	seq_printf(seq, " %08X:%08X %02X:%08lX %08X %5d %8d %d %d %p",
 		   0, 0, TIME_WAIT_TIMER, ticks_until(READ_ONCE(tw->due.expires)),
 		   0, 0, 0, 0, refcount_read(&tw->refs), tw);
 }
