@@ -1474,6 +1474,29 @@ def read_digest(sock):
     return size, sha.hexdigest()
 
 
+# --- cgroups ------------------------------------------------------------------
+
+
+class Cgroup:
+    """A cgroup of version 2, until the test ends."""
+
+    top, made = "/run/cgroup2", 0
+
+    def __init__(self):
+        if not os.path.exists(self.top):
+            os.mkdir(self.top)
+            subprocess.run(
+                ["mount", "-t", "cgroup2", "none", self.top], check=True
+            )
+        Cgroup.made += 1
+        self.path = f"{self.top}/test{os.getpid()}.{Cgroup.made}"
+        os.mkdir(self.path)
+        cleanup(os.rmdir, self.path)
+
+    def enter(self):
+        _write(self.path + "/cgroup.procs", os.getpid())
+
+
 # --- tracepoints ------------------------------------------------------------
 
 TRACING = "/sys/kernel/tracing"

@@ -424,23 +424,14 @@ def attach_bpf():
     t.equal(a.recv(1), b"x")
 
 
-class Cgroup:
-    """A cgroup of version 2 for the calling process, until the test ends."""
-
-    top = "/run/cgroup2"
+class Cgroup(t.Cgroup):
+    """The calling process is in it until the test ends."""
 
     def __init__(self):
-        if not os.path.exists(self.top):
-            os.mkdir(self.top)
-            subprocess.run(
-                ["mount", "-t", "cgroup2", "none", self.top], check=True
-            )
-        self.path = f"{self.top}/test{os.getpid()}"
-        os.mkdir(self.path)
-        t.cleanup(os.rmdir, self.path)
+        super().__init__()
         self.fd = os.open(self.path, os.O_RDONLY)
         t.cleanup(os.close, self.fd)
-        t._write(self.path + "/cgroup.procs", os.getpid())
+        self.enter()
         t.cleanup(t._write, self.top + "/cgroup.procs", os.getpid())
 
     @contextlib.contextmanager
@@ -493,31 +484,6 @@ def cgroup_programs_of_segments(where):
         t.equal(reader.recv(100), b"held up")
         ours.close()
         other.close()
-
-
-@t.test()
-def memory_of_a_child_is_charged():
-    """What waits in an accepted socket counts in its listener's cgroup."""
-    net = t.net()
-    client = net.b.sock(t.STOCK)
-    group = Cgroup()
-    with open(group.top + "/cgroup.controllers") as file:
-        if "memory" not in file.read():
-            return t.note("no memory cgroups here")
-    t._write(group.top + "/cgroup.subtree_control", "+memory")
-    t.cleanup(t._write, group.top + "/cgroup.subtree_control", "-memory")
-    listener = net.a.listener()
-    client.connect((net.a.address, listener.getsockname()[1]))
-    ours = listener.accept()[0]
-    client.sendall(bytes(200000))
-
-    def charged():
-        with open(group.path + "/memory.stat") as file:
-            return int(dict(map(str.split, file))["sock"])
-
-    t.wait_for(lambda: charged() >= 200000, 10, "memory of the socket")
-    ours.close()
-    t.wait_for(lambda: charged() < 100000, 10, "memory given back")
 
 
 TCP_SAVE_SYN, TCP_SAVED_SYN = 27, 28

@@ -126,24 +126,6 @@ def each_namespace_has_its_own():
 
 
 @t.test("section-2")
-def unprivileged_may_read_only():
-    ns = fresh()
-    with ns.inside():
-        pid = os.fork()
-        if not pid:
-            os.setresuid(65534, 65534, 65534)
-            code = 1
-            with open(PATH + "msl_ms") as file:
-                file.read()
-            try:
-                open(PATH + "msl_ms", "w").close()
-            except PermissionError:
-                code = 0
-            os._exit(code)
-    t.equal(os.waitpid(pid, 0)[1], 0, "read yes, write no")
-
-
-@t.test("section-2")
 def disabled():
     net = t.own_net()
     client, server = t.connect(net.a, net.b)
