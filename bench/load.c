@@ -274,7 +274,7 @@ static void turnover(void)
 				die("connect");
 			refused++;
 			close(a);
-			usleep(20000);
+			usleep(100000);
 			continue;
 		}
 		b = take(0);

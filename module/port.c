@@ -27,7 +27,7 @@
  */
 static int tries(int ports, int reservations)
 {
-	return 5 * ports / max(ports - reservations, ports / 16 + 1);
+	return 8 * ports / max(ports - reservations, ports / 16 + 1);
 }
 
 static struct cftcp_port *find_port(struct cftcp_ports *ports, u16 num)
@@ -209,6 +209,8 @@ static u16 pick_port(struct cftcp_ports *ports)
 	}
 	num = low + get_random_u32_below(high - low + 1);
 	num = find_next_zero_bit(ports->used, high + 1, num);
+	if (num > high)
+		num = find_next_zero_bit(ports->used, high + 1, low);
 	return num > high || inet_is_local_reserved_port(ports->net, num) ?
 	       0 : num;
 }
@@ -468,20 +470,24 @@ static bool share_some(struct sock *sk)
 {
 	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
 	int reservations = READ_ONCE(ports->reservations);
+	u32 num, span, stride = 0;
 	int low, high;
-	u16 num;
 
 	if (reservations < MANY || !worth_a_look(ports))
 		return false;
 	cftcp_sock_set_key(sk);
 	inet_get_local_port_range(sock_net(sk), &low, &high);
+	span = high - low + 1;
 	num = random_used(ports, low, high);
-	for (int i = tries(high - low + 1, reservations); num && i; i--) {
+	for (int i = tries(span, reservations); num && i; i--) {
 		if (connect_sharing(sk, num)) {
 			WRITE_ONCE(ports->misses, 0);
 			return true;
 		}
-		num = next_used(ports, num + 1, low, high);
+		/* Beside one that is taken others are, if one steps to these. */
+		stride = stride ?: 1 + get_random_u32_below(span);
+		num = next_used(ports, low + (num - low + stride) % span,
+				low, high);
 	}
 	WRITE_ONCE(ports->misses, READ_ONCE(ports->misses) + 1);
 	return false;
