@@ -94,6 +94,14 @@ def slabs():
     return {w[0]: int(w[1]) for w in words if "cftcp" in w[0].lower()}
 
 
+def gone():
+    """No socket is left, nor the state of a namespace that was deleted."""
+    try:
+        t.wait_for(lambda: not refcount() and not any(slabs().values()), 20)
+    except t.Failure:
+        t.fail(f"left: {refcount()} references, {slabs()}")
+
+
 def sockstat():
     """Stock TCP sockets in this namespace and memory in pages."""
     with open("/proc/net/sockstat") as file:

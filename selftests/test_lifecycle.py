@@ -169,14 +169,6 @@ def doomed():
     return net
 
 
-def gone():
-    """The state of a namespace that was deleted is freed."""
-    try:
-        t.wait_for(lambda: not m.refcount() and not any(m.slabs().values()), 20)
-    except t.Failure:
-        t.fail(f"left: {m.refcount()} references, {m.slabs()}")
-
-
 @t.test("section-2", "L-59", cases=EACH)
 def namespace_goes_with_open_socket(state):
     """Its sockets are closed, then the last reference to it goes."""
@@ -185,7 +177,7 @@ def namespace_goes_with_open_socket(state):
     peer.close()
     net.close()
     ours.close()
-    gone()
+    m.gone()
 
 
 @t.test("section-2", "L-59", cases={s: s for s in ORPHANS + ("TIME-WAIT",)})
@@ -195,7 +187,7 @@ def namespace_goes_after_its_sockets(state):
     ours.close()
     peer.close()
     net.close()
-    gone()
+    m.gone()
 
 
 @t.test("section-2", "L-59", seconds=600)
@@ -209,7 +201,7 @@ def namespaces_with_everything_in_them():
         net.close()
         for ours, _ in held:
             ours.close()
-    gone()
+    m.gone()
     m.reload()
 
 
@@ -242,7 +234,7 @@ def gauges_return_to_the_start():
     net = t.net()
     net.a.tune(msl_ms=20)
     net.b.tune(msl_ms=20)
-    gone()
+    m.gone()
     names = "Sockets", "Orphans", "TimeWait", "Requests", "Ports", "CurrEstab"
     start = net.a.counters()
     for _ in range(3 if t.DEBUG else 30):
@@ -253,7 +245,7 @@ def gauges_return_to_the_start():
         return all(now[name] == start[name] for name in names)
 
     t.wait_for(back, 30, f"gauges {[(n, net.a.counters()[n]) for n in names]}")
-    gone()
+    m.gone()
 
 
 @t.test("section-2", "L-48", "R4987-1")
@@ -282,7 +274,7 @@ def memory_is_given_back():
             t.linger(end, 1, 0)
             end.close()
     t.wait_for(lambda: pages() <= max(start, 0) + few, 10, f"{pages()} pages")
-    gone()
+    m.gone()
 
 
 if __name__ == "__main__":
