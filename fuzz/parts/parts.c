@@ -425,10 +425,11 @@ struct cftcp_net parts_net;
 unsigned int cftcp_net_id;
 
 static const struct cftcp_sysctl defaults = {
-#define CFTCP_X(name, unit, def, lo, hi, text) .name = def,
+#define CFTCP_X(name, unit, def, lo, hi, whose, text) .name = def,
 	CFTCP_SYSCTLS(CFTCP_X)
 #undef CFTCP_X
-#define CFTCP_X(name, unit, d0, d1, d2, lo, hi, text) .name = { d0, d1, d2 },
+#define CFTCP_X(name, unit, d0, d1, d2, lo, hi, whose, text) \
+	.name = { d0, d1, d2 },
 	CFTCP_SYSCTL_TRIPLES(CFTCP_X)
 #undef CFTCP_X
 };

@@ -315,6 +315,9 @@ struct hrtimer {
 #define GFP_ATOMIC	1U
 #define GFP_KERNEL	2U
 #define __GFP_NOFAIL	4U
+#define GFP_NOWAIT	8U
+#define __GFP_NOWARN	16U
+#define __GFP_ACCOUNT	32U
 bool parts_no_memory(gfp_t gfp);
 static inline void *kzalloc(size_t size, gfp_t gfp)
 {
@@ -354,6 +357,7 @@ struct timerqueue_node { void *next; };
 struct timerqueue_head { void *first; };
 struct mutex { int v; };
 struct work_struct { int v; };
+struct delayed_work { struct work_struct work; };
 #define DECLARE_HASHTABLE(name, bits)	struct hlist_head name[1 << (bits)]
 
 #include "skbuff.h"

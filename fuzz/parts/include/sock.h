@@ -53,7 +53,10 @@ enum {
 enum sock_flags { SOCK_DEAD, SOCK_DONE, SOCK_URGINLINE, SOCK_KEEPOPEN };
 
 struct sockaddr;
-struct net { int v; };
+struct user_namespace { int v; };
+struct net { struct user_namespace *user_ns; };
+extern struct user_namespace init_user_ns;
+extern struct net init_net;
 struct ctl_table_header;
 struct dst_entry { u32 mtu; };
 struct msghdr { int msg_flags; };
@@ -116,6 +119,7 @@ struct inet_sock { struct sock sk; };
 #define security_inet_conn_established(sk, skb)	((void)(sk))
 #define skb_copy_datagram_msg(skb, at, msg, len)	0
 #define net_generic(net, id)	NULL
+#define set_active_memcg(memcg)	NULL
 
 static inline bool ipv6_addr_v4mapped(const struct in6_addr *a)
 {
