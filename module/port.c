@@ -20,14 +20,16 @@
 #define MANY 3072
 /* Of so many, one that nobody uses any more is kept for another connection. */
 #define KEEP (HZ / 10)
+/* Released in one go, for RCU frees what is left of them in one go. */
+#define REAP 64
 
 /*
  * How many are tried: where the first few have the peer already, most have. But
- * stock TCP's search for a free port is as long as few are free.
+ * the search for a free port is as long as few are free.
  */
 static int tries(int ports, int reservations)
 {
-	return 8 * ports / max(ports - reservations, ports / 16 + 1);
+	return max(10, 5 * ports / max(ports - reservations, ports / 16 + 1));
 }
 
 static struct cftcp_port *find_port(struct cftcp_ports *ports, u16 num)
@@ -648,9 +650,11 @@ void cftcp_port_ref_put(struct cftcp_ports *ports, struct cftcp_port_ref *ref,
 	spin_lock_bh(&ports->lock);
 	ref->time_waits -= time_wait;
 	last = !--ref->users;
-	if (last)
-		list_add_tail(&ref->idle, &ports->idle);
 	keep = ref->chosen && ports->reservations >= MANY;
+	if (last && keep)
+		list_add_tail(&ref->idle, &ports->idle);
+	else if (last)
+		list_add(&ref->idle, &ports->idle);
 	spin_unlock_bh(&ports->lock);
 	if (last && keep)
 		schedule_delayed_work(&ports->reaper, KEEP);
@@ -682,22 +686,35 @@ static struct cftcp_port_ref *reap_one(struct cftcp_ports *ports,
 	return ref;
 }
 
-static void reap(struct work_struct *work)
+/* Return: is there more? */
+static bool reap_some(struct cftcp_ports *ports)
 {
-	struct cftcp_ports *ports = container_of(work, struct cftcp_ports,
-						 reaper.work);
 	struct cftcp_port_ref *ref;
 	struct cftcp_port *empty;
+	int left;
 
 	/* Serialised with set_reuse(), which walks the reservations. */
 	mutex_lock(&ports->create);
-	while ((ref = reap_one(ports, &empty))) {
+	for (left = REAP; left; left--) {
+		ref = reap_one(ports, &empty);
+		if (!ref)
+			break;
 		sock_release(ref->reservation);
 		kfree(ref);
 		kfree(empty);
 		cond_resched();
 	}
 	mutex_unlock(&ports->create);
+	return !left;
+}
+
+static void reap(struct work_struct *work)
+{
+	struct cftcp_ports *ports = container_of(work, struct cftcp_ports,
+						 reaper.work);
+
+	if (reap_some(ports))
+		schedule_delayed_work(&ports->reaper, 1);
 }
 
 unsigned int cftcp_ports_count(const struct cftcp_ports *ports)
@@ -727,7 +744,8 @@ void cftcp_ports_exit(struct cftcp_net *cn)
 	struct cftcp_ports *ports = &cn->ports;
 
 	cancel_delayed_work_sync(&ports->reaper);
-	reap(&ports->reaper.work);
+	while (reap_some(ports))
+		;
 	WARN_ON_ONCE(!bitmap_empty(ports->used, PORTS));
 	bitmap_free(ports->used);
 }
