@@ -20,7 +20,7 @@ KBUILD_FLAGS ?=
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: all module vm-module load unload setup demo check check-debug check-kcsan \
-	attacks bench fuzz fuzz-parts model lint coverage clean help
+	attacks bench fuzz fuzz-parts soak model lint coverage clean help
 
 all: module build/cftcpize.so
 
@@ -29,6 +29,10 @@ build/whole: $(wildcard fuzz/whole*.[ch]) module/uapi/cftcp.h
 	@mkdir -p build
 	@$(CC) -O2 -g -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -pthread \
 		-o $@ $(filter %.c,$^)
+
+build/soak: selftests/soak.c
+	@mkdir -p build
+	@$(CC) -O2 -Wall -Wextra -o $@ $<
 
 # What scripts/cftcpize preloads.
 build/cftcpize.so: scripts/cftcpize.c module/uapi/cftcp.h
@@ -102,6 +106,11 @@ fuzz:
 fuzz-parts:
 	@scripts/fuzz-parts $(SECONDS) $(TARGETS)
 
+soak:
+	@scripts/soak $(if $(CONNECTIONS),--connections $(CONNECTIONS)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(KERNEL),--kernel $(KERNEL))
+
 lint:
 	@scripts/lint
 
@@ -125,6 +134,8 @@ help:
 	@echo 'make model         prove the closing table in Spin, and that it would find errors'
 	@echo 'make fuzz          fuzz the module in a VM; SECONDS=n SEGMENTS=n SEED=n KERNEL=6.1'
 	@echo 'make fuzz-parts    fuzz the parts that need no kernel; SECONDS=n TARGETS="rto table"'
+	@echo 'make soak          a million connections in an hour of virtual time, each octet'
+	@echo '                   accounted for; CONNECTIONS=n SECONDS=n SEED=n KERNEL=6.12'
 	@echo 'make lint          style, warnings, sparse, shellcheck'
 	@echo 'make coverage      every requirement with its tests'
 	@echo 'make vm-module     build for the kernels that VMs boot, into build/6.1 and 6.12'
