@@ -95,7 +95,8 @@ static bool ambiguous(const struct cftcp_sock *cs, const struct cftcp_cb *cb,
 static void delivered(struct cftcp_sock *cs, const struct cftcp_cb *cb,
 		      struct delivery *d)
 {
-	u32 rtt_us = div_u64(d->now - cb->sent_at, NSEC_PER_USEC);
+	u32 rtt_us = min_t(u64, div_u64(d->now - cb->sent_at, NSEC_PER_USEC),
+			   S32_MAX);
 
 	if (cb->sacked & CFTCP_SEG_REXMITTED) {
 		d->rexmitted = true;
@@ -380,7 +381,7 @@ static u64 overdue_at(const struct sock *sk)
 							     struct cftcp_cb,
 							     node);
 	u64 half_ns = (u64)cs->srtt_us * NSEC_PER_USEC / 2;
-	u32 margin_us;
+	u64 margin_us;
 
 	if (copies(sk) == 1 || !cb || cs->timeouts || !cs->srtt_us ||
 	    (new_round(cs, cb) && cs->silent_repairs >= SILENT_REPAIRS))
@@ -391,11 +392,11 @@ static u64 overdue_at(const struct sock *sk)
 	if (!(cb->sacked & CFTCP_SEG_REXMITTED) &&
 	    cb->sent_at > cs->rack_sent_at + half_ns)
 		return 0;
-	margin_us = max3(cs->reo_wnd_mult * cs->min_rtt_us / 4,
-			 2 * cs->rttvar_us, ANSWER_GAP_US);
+	margin_us = max_t(u64, cs->reo_wnd_mult * (u64)cs->min_rtt_us / 4,
+			  max(2 * cs->rttvar_us, ANSWER_GAP_US));
 	return cb->sent_at + (u64)NSEC_PER_USEC *
 	       (max(cs->srtt_us, cs->rack_rtt_us) +
-		min(margin_us, max(cs->srtt_us, ANSWER_GAP_US)));
+		min_t(u64, margin_us, max(cs->srtt_us, ANSWER_GAP_US)));
 }
 
 static void find_overdue(struct sock *sk, u64 now)

@@ -48,6 +48,7 @@ typedef unsigned int kuid_t;
 
 #define U8_MAX		UINT8_MAX
 #define U64_MAX		UINT64_MAX
+#define S32_MAX		INT32_MAX
 #define __user
 #define __percpu
 #define __read_mostly
