@@ -619,7 +619,7 @@ def unload_raced():
             file.read()
 
     race = Race(connections, connections, namespaces, segments, readers)
-    unloaded, least = 0, 5 if t.DEBUG else 40
+    unloaded, least = 0, 5 if t.DEBUG else 12
     end = time.monotonic() + 120
     while unloaded < least and time.monotonic() < end:
         try:
