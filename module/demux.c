@@ -113,6 +113,7 @@ static bool to_entry(struct cftcp_arrival *arrival, struct cftcp_entry *entry,
 {
 	const struct cftcp_af_ops *af = cftcp_wire(&arrival->key);
 	struct cftcp_net *cn = arrival->cn;
+	struct cftcp_time_wait *tw;
 	struct cftcp_request *req;
 	struct sock *sk, *lsk;
 
@@ -144,10 +145,11 @@ static bool to_entry(struct cftcp_arrival *arrival, struct cftcp_entry *entry,
 			kfree_skb(skb);
 			return true;
 		}
+		tw = container_of(entry, struct cftcp_time_wait, entry);
+		if (!cftcp_time_wait_get(tw))
+			return false;
 		cftcp_segment_pull(skb);
-		cftcp_time_wait_arrives(container_of(entry,
-						     struct cftcp_time_wait,
-						     entry), skb, lsk);
+		cftcp_time_wait_arrives(tw, skb, lsk);
 		return true;
 	}
 	return false;
@@ -213,20 +215,27 @@ bool cftcp_demux(struct sk_buff *skb, struct cftcp_arrival *arrival)
 	struct cftcp_key *key = &arrival->key;
 	struct cftcp_net *cn = arrival->cn;
 	struct cftcp_entry *entry;
-	struct sock *lsk = NULL;
+	bool pulled = false;
+	struct sock *lsk;
 
-	entry = look_up(arrival);
-	if (!entry)
-		lsk = cftcp_lookup_listener(cn, &key->laddr, key->lport,
-					    arrival->dif, arrival->sdif);
-	if (!entry && !lsk)
+	/* Where one ends just now there may be another, or the listener again. */
+	for (int i = 0; i < 2; i++) {
+		entry = look_up(arrival);
+		if (!entry)
+			break;
+		if (!pulled && !pull_header(cn, skb))
+			return true;
+		pulled = true;
+		if (to_entry(arrival, entry, skb))
+			return true;
+	}
+	lsk = cftcp_lookup_listener(cn, &key->laddr, key->lport, arrival->dif,
+				    arrival->sdif);
+	if (!lsk)
 		return false;
-
-	if (!pull_header(cn, skb))
-		return true;
-	if (entry)
-		return to_entry(arrival, entry, skb);
-	to_listener(arrival, cftcp_listener_of_group(lsk, key, skb), skb);
+	if (pulled || pull_header(cn, skb))
+		to_listener(arrival, cftcp_listener_of_group(lsk, key, skb),
+			    skb);
 	return true;
 }
 

@@ -880,14 +880,15 @@ static void arrives_otherwise(struct sock *sk, struct cftcp_segment *seg)
 static void arrives_closed(struct sock *sk, struct cftcp_segment *seg)
 {
 	struct cftcp_net *cn = cftcp_sock_net(sk);
+	struct cftcp_time_wait *tw = NULL;
 	struct cftcp_entry *entry;
 
 	rcu_read_lock();
 	entry = cftcp_lookup(cn, seg->key);
-	if (entry && entry->kind == CFTCP_KIND_TIME_WAIT) {
-		cftcp_time_wait_arrives(container_of(entry,
-						     struct cftcp_time_wait,
-						     entry), seg->skb, NULL);
+	if (entry && entry->kind == CFTCP_KIND_TIME_WAIT)
+		tw = container_of(entry, struct cftcp_time_wait, entry);
+	if (tw && cftcp_time_wait_get(tw)) {
+		cftcp_time_wait_arrives(tw, seg->skb, NULL);
 		seg->skb = NULL;
 	} else {
 		drop(sk, State);

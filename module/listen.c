@@ -328,19 +328,26 @@ static bool enlist(struct cftcp_request *req)
 	return open;
 }
 
-/* Into the list and the table, in the place of @old if there is one. */
+/* Into the table, in the place of @old unless its 2MSL have ended just now. */
+static bool hash(struct cftcp_request *req, struct cftcp_time_wait *old)
+{
+	req->old = old;
+	if (old && cftcp_time_wait_replace(old, &req->entry))
+		return true;
+	req->old = NULL;
+	return !cftcp_hash_insert(req->cn, &req->entry, &req->key);
+}
+
+/* Into the list and the table. */
 static bool admit(struct cftcp_request *req, struct cftcp_time_wait *old)
 {
 	if (!enlist(req))
 		return false;
 	refcount_inc(&req->refs);
-	req->old = old;
-	if (old ? cftcp_time_wait_replace(old, &req->entry) :
-		  !cftcp_hash_insert(req->cn, &req->entry, &req->key)) {
+	if (hash(req, old)) {
 		trace_cftcp_state(&req->key, TCP_LISTEN, TCP_SYN_RECV, "SYN");
 		return true;
 	}
-	req->old = NULL;
 	put(req);
 	forget(req);
 	return false;
@@ -353,10 +360,15 @@ static bool accepts_full(const struct sock *lsk)
 	return READ_ONCE(listen->accepts) > READ_ONCE(listen->backlog);
 }
 
-static bool requests_full(const struct sock *lsk)
+/*
+ * A cookie is no answer to who was connected before, for it cannot be beyond what
+ * the old incarnation sent: in a flood there is as much room again for these.
+ */
+static bool requests_full(const struct sock *lsk, bool old)
 {
-	return READ_ONCE(cftcp_sk(lsk)->listen.request_count) >=
-	       cftcp_sysctl(cftcp_sock_net(lsk), max_syn_backlog);
+	u64 limit = cftcp_sysctl(cftcp_sock_net(lsk), max_syn_backlog);
+
+	return READ_ONCE(cftcp_sk(lsk)->listen.request_count) >= limit << old;
 }
 
 /* TCP_SAVE_SYN: the headers are before what is left of the segment. */
@@ -439,7 +451,7 @@ static void check_syn(struct sock *lsk, const struct cftcp_segment *seg,
 	struct cftcp_net *cn = cftcp_sock_net(lsk);
 	int cookies = cftcp_sysctl(cn, syn_cookies);
 
-	if (!accepts_full(lsk) && !requests_full(lsk) &&
+	if (!accepts_full(lsk) && !requests_full(lsk, old) &&
 	    (cookies < 2 || old)) {
 		open_request(lsk, seg, old);
 	} else if (!accepts_full(lsk) && cookies && !old) {

@@ -69,7 +69,8 @@ struct cftcp_net;
 	X(icmp_hard_abort, "bool", 0, 0, 1, OWN,			\
 	  "1: hard ICMP errors end connections too, not only attempts")	\
 	X(max_syn_backlog, "requests", 4096, 0, INT_MAX, HOST,		\
-	  "half-open connections of one listener")			\
+	  "half-open connections of one listener; as many again of who "	\
+	  "is in TIME-WAIT")						\
 	X(syn_cookies, "mode", 1, 0, 2, OWN,				\
 	  "1 answers by SYN cookies when they are too many, 2 always")	\
 	X(abort_on_overflow, "bool", 0, 0, 1, OWN,			\

@@ -81,6 +81,11 @@ static void put(struct cftcp_time_wait *tw)
 	call_rcu(&tw->rcu, free_rcu);
 }
 
+bool cftcp_time_wait_get(struct cftcp_time_wait *tw)
+{
+	return refcount_inc_not_zero(&tw->refs);
+}
+
 static ktime_t end_of_2msl(const struct cftcp_time_wait *tw)
 {
 	return ktime_add_ns(ktime_get(), 2 * (u64)tw->msl_ms * NSEC_PER_MSEC);
@@ -102,7 +107,7 @@ static void dequeue(struct cftcp_time_wait *tw)
 
 void cftcp_time_wait_cancel(struct cftcp_time_wait *tw)
 {
-	if (!refcount_inc_not_zero(&tw->refs))
+	if (!cftcp_time_wait_get(tw))
 		return;
 	unhash(tw, "destroy");
 	dequeue(tw);
@@ -260,7 +265,7 @@ bool cftcp_time_wait_yield(struct sock *sk)
 	entry = cftcp_lookup(cftcp_sock_net(sk), &cs->key);
 	if (entry && entry->kind == CFTCP_KIND_TIME_WAIT)
 		tw = container_of(entry, struct cftcp_time_wait, entry);
-	if (tw && !refcount_inc_not_zero(&tw->refs))
+	if (tw && !cftcp_time_wait_get(tw))
 		tw = NULL;
 	rcu_read_unlock();
 	if (!tw)
@@ -430,11 +435,6 @@ void cftcp_time_wait_arrives(struct cftcp_time_wait *tw, struct sk_buff *skb,
 	struct cftcp_key key;
 	struct cftcp_segment seg;
 
-	/* Found by RCU; @due and @rcu share their place. */
-	if (!refcount_inc_not_zero(&tw->refs)) {
-		consume_skb(skb);
-		return;
-	}
 	key = cftcp_time_wait_key(tw);
 	cftcp_segment_parse(skb, &key, &seg);
 	if (seg.opt.bad)

@@ -108,8 +108,16 @@ cftcp_time_wait_key(const struct cftcp_time_wait *tw)
  */
 void cftcp_time_wait_enter(struct sock *sk);
 /**
- * cftcp_time_wait_arrives() - a segment for a TIME-WAIT record
+ * cftcp_time_wait_get() - hold a record that a lookup has found
  * @tw: the record
+ *
+ * Context: any, under rcu_read_lock() since the lookup.
+ * Return: false when it has ended already: look it up again.
+ */
+bool cftcp_time_wait_get(struct cftcp_time_wait *tw);
+/**
+ * cftcp_time_wait_arrives() - a segment for a TIME-WAIT record
+ * @tw: the record, held by cftcp_time_wait_get(); let go
  * @skb: after cftcp_segment_pull(); consumed
  * @lsk: who listens on the port, or NULL
  *

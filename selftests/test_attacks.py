@@ -155,7 +155,7 @@ def syn_flood():
     t.check(len(took) >= 5, "there were connects meanwhile")
     t.between(max(took), 0, 900 * t.SLOW, "ms to connect, without a retransmission")
     limit = int(net.a.sysctl("cftcp.max_syn_backlog"))
-    t.between(most, 1, limit, "requests")
+    t.between(most, 1, limit + 1, "requests")  # one may have been in TIME-WAIT
     t.between(grown, 0, 16 << 20, "octets of kernel memory")
     t.wait_for(lambda: not net.a.counters()["Requests"], 200, "no request", 1)
 

@@ -189,21 +189,24 @@ def cookies_always():
 
 @t.test("R4987-5")
 def time_wait_passes_the_limits():
-    """A SYN to TIME-WAIT finds no way around a full queue."""
+    """SYNs to TIME-WAIT find as much room again in a full queue, and no more."""
     net = t.own_net()
     net.a.tune(max_syn_backlog=1, msl_ms=60000)
     listener = net.a.listener()
-    peer = t.Peer(net)
-    peer.connect(listener.getsockname()[1])
-    listener.accept()[0].close()
-    peer.expect("FA")
-    peer.send("FA")
-    peer.expect("A")
-    net.a.wait_state("TIME-WAIT", peer.dut_port, peer.port)
+    peers = [t.Peer(net) for _ in range(2)]
+    for peer in peers:
+        peer.connect(listener.getsockname()[1])
+        listener.accept()[0].close()
+        peer.expect("FA")
+        peer.send("FA")
+        peer.expect("A")
+        net.a.wait_state("TIME-WAIT", peer.dut_port, peer.port)
     syn(t.Peer(net), listener)
-    peer.send("S", seq=100000, ack=0)
-    peer.expect_nothing()
-    t.equal(net.a.state(peer.dut_port, peer.port), "TIME-WAIT")
+    for peer in peers:
+        peer.send("S", seq=100000, ack=0)
+    peers[0].expect("SA", ack=100001)
+    peers[1].expect_nothing()
+    t.equal(net.a.state(peers[1].dut_port, peers[1].port), "TIME-WAIT")
 
 
 def full_accept_queue():

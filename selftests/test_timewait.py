@@ -328,6 +328,28 @@ def syn_crosses_expiry():
         conn.peer.send("RA", seq=13)
 
 
+@t.test("MAY-2", "R4987-1", "TIME-WAIT/E11")
+def syn_in_a_flood():
+    """A full backlog keeps nobody off who was connected before."""
+    net = t.net()
+    conn = Conn(listen=True)
+    net.a.tune(max_syn_backlog=1)
+    flood = t.Peer(net)
+    flood.dut_port = conn.peer.dut_port
+    flood.send("S")
+    flood.expect("SA")
+    before = net.a.counters()["SynCookiesSent"]
+    send_syn(conn, 10, None, "S")
+    conn.peer.expect("SA", ack=13)
+    t.equal(net.a.counters()["SynCookiesSent"], before, "cookies")
+    conn.peer.rcv = 1
+    conn.peer.send("A", seq=13, ack=1, opts=b"")
+    conn.listener.accept()[0].close()
+    conn.peer.expect("FA", seq=1, ack=13)
+    conn.peer.send("RA", seq=13)
+    flood.close()
+
+
 @t.test("L-49", "C-28")
 def overflow():
     """Above max_time_wait: the last ACK, but no TIME-WAIT."""
