@@ -228,6 +228,9 @@ class Memory(t.Cgroup):
         super().__init__()
         t._write(self.top + "/cgroup.subtree_control", "+memory")
         t.cleanup(t._write, self.top + "/cgroup.subtree_control", "-memory")
+        # What is held in reserve is a CPU's.
+        t.cleanup(os.sched_setaffinity, 0, os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {0})
 
     def sockets(self, function, *args):
         """What a process in here makes."""
