@@ -594,6 +594,11 @@ struct cftcp_entry *cftcp_lookup(struct cftcp_net *cn,
 	return NULL;
 }
 
+bool cftcp_time_wait_get(struct cftcp_time_wait *tw)
+{
+	abort();
+}
+
 void cftcp_time_wait_arrives(struct cftcp_time_wait *tw, struct sk_buff *skb,
 			     struct sock *lsk)
 {
