@@ -465,12 +465,24 @@ static bool check_rst(struct sock *sk, struct cftcp_segment *seg)
  * Fourth: check the SYN bit (RFC 5961 section 4).
  */
 
+/* The peer has nothing of us after our SYN: our ACK of its SYN,ACK was lost. */
+static bool awaits_our_ack(const struct cftcp_sock *cs,
+			   const struct cftcp_segment *seg)
+{
+	return seg->flags & CFTCP_FLAG_ACK && seg->seq == cs->irs &&
+	       seg->ack == cs->iss + 1 && cs->snd_una == cs->iss + 1 &&
+	       cs->rcv_nxt == cs->irs + 1;
+}
+
 static bool check_syn(struct sock *sk, struct cftcp_segment *seg)
 {
 	if (!(seg->flags & CFTCP_FLAG_SYN))
 		return true;
 	drop(sk, Syn);
-	if (sk->sk_state == TCP_SYN_RECV)
+	/* Sent in earnest, and where rto_init_ms is short soon given up. */
+	if (awaits_our_ack(cftcp_sk(sk), seg))
+		cftcp_send_ack(sk);
+	else if (sk->sk_state == TCP_SYN_RECV)
 		cftcp_send_challenge(sk);
 	else
 		cftcp_event(sk, CFTCP_EV_SYN, seg->skb);

@@ -206,6 +206,26 @@ static void play(unsigned int *state)
 	}
 }
 
+static void listen_somewhere(void)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6,
+		.sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	struct timeval patience = { .tv_usec = 400000 };
+
+	listener = socket(family, SOCK_STREAM, proto);
+	check(listener, "socket");
+	address_size = family == AF_INET6 ? sizeof(v6) : sizeof(v4);
+	memcpy(&address, family == AF_INET6 ? (void *)&v6 : &v4, address_size);
+	check(bind(listener, (struct sockaddr *)&address, address_size), "bind");
+	check(getsockname(listener, (struct sockaddr *)&address, &address_size),
+	      "getsockname");
+	check(setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience,
+			 sizeof(patience)), "SO_RCVTIMEO");
+	check(listen(listener, 16), "listen");
+}
+
 static void open_both(void)
 {
 	int fd = socket(family, SOCK_STREAM, proto), on = 1;
@@ -216,6 +236,11 @@ static void open_both(void)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	/* Where segments are lost, and all is in a hurry, it may fail. */
 	if (connect(fd, (struct sockaddr *)&address, address_size)) {
+		/* A destroyed connection was not there any more: its listener was. */
+		if (errno == ECONNREFUSED) {
+			close(listener);
+			listen_somewhere();
+		}
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 		close(fd);
 		fd = -1;
@@ -242,26 +267,6 @@ static void *work(void *argument)
 		play(&state);
 		meet();
 	}
-}
-
-static void listen_somewhere(void)
-{
-	struct sockaddr_in v4 = { .sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6,
-		.sin6_addr = IN6ADDR_LOOPBACK_INIT };
-	struct timeval patience = { .tv_sec = 10 };
-
-	listener = socket(family, SOCK_STREAM, proto);
-	check(listener, "socket");
-	address_size = family == AF_INET6 ? sizeof(v6) : sizeof(v4);
-	memcpy(&address, family == AF_INET6 ? (void *)&v6 : &v4, address_size);
-	check(bind(listener, (struct sockaddr *)&address, address_size), "bind");
-	check(getsockname(listener, (struct sockaddr *)&address, &address_size),
-	      "getsockname");
-	check(setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience,
-			 sizeof(patience)), "SO_RCVTIMEO");
-	check(listen(listener, 16), "listen");
 }
 
 static time_t now(void)

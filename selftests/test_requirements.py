@@ -192,6 +192,21 @@ def another_syn_in_a_simultaneous_open():
     t.net().a.wait_state("ESTABLISHED", peer.dut_port, peer.port)
 
 
+@t.test("R4987-3", "R5961-9")
+def lost_ack_of_the_handshake():
+    """A repeated SYN,ACK is no challenge: whoever sends it would give up."""
+    ours, peer = t.with_peer(t.net(), "active")
+    for _ in range(5):
+        peer.send("SA", seq=0, ack=1)
+        peer.expect("A", seq=1, ack=1, timeout=0.4)
+    peer.send("A", data=b"x")
+    peer.expect("A", seq=1, ack=2)
+    for _ in range(5):  # from now on it is a challenge
+        peer.send("SA", seq=0, ack=1)
+    peer.expect("A", seq=1, ack=2)
+    peer.expect_nothing(400)
+
+
 @t.test("SYN-SENT/ABORT", "C-36", "L-22", cases={"linger": 0, "unspec": 1})
 def abort_in_syn_sent(disconnect):
     """Nothing is sent, a call that waits is told."""
