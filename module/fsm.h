@@ -92,7 +92,7 @@ enum cftcp_event {
 	X(RST_NO_FIN,	"RST,ACK if our FIN has never left")		\
 	X(RST_REPLY,	"RST made from the segment")			\
 	X(ACK,		"ACK at once")					\
-	X(ACK_SOON,	"ACK within 1 ms, by our own FIN if it follows") \
+	X(ACK_SOON,	"ACK within a tick, by our own FIN if it follows") \
 	X(CHALLENGE,	"ACK, rate-limited")				\
 	X(REXMIT,	"send the head of the queue again, back off")	\
 	X(PROBE,	"probe the window, back off")			\

@@ -131,13 +131,13 @@ void cftcp_request_cancel(struct cftcp_request *req)
 	put(req);
 }
 
-static ktime_t next_synack(const struct cftcp_request *req)
+static ktime_t next_synack(const struct cftcp_request *req, ktime_t since)
 {
 	u64 ms = cftcp_sysctl(req->cn, rto_init_ms);
 
 	ms = min_t(u64, ms << min_t(u8, req->rexmits, 20),
 		   cftcp_sysctl(req->cn, rto_max_ms));
-	return ktime_add_ms(ktime_get(), ms);
+	return ktime_add_ms(since, ms);
 }
 
 static u32 stamp(const struct cftcp_request *req)
@@ -145,14 +145,14 @@ static u32 stamp(const struct cftcp_request *req)
 	return cftcp_clock_ms() + req->ts_offset;
 }
 
-static struct cftcp_reply reply_of(const struct cftcp_request *req)
+static struct cftcp_reply reply_of(const struct cftcp_request *req, u32 tsval)
 {
 	const struct cftcp_af_ops *af = cftcp_wire(&req->key);
 	const struct sock *lsk = req->listener;
 
 	return (struct cftcp_reply) {
 		.key = req->key, .has_ts = req->ts_ok,
-		.tsval = stamp(req),
+		.tsval = tsval,
 		.tsecr = req->ts_recent, .ack = req->irs + 1,
 		.tos = af->tos(lsk), .ttl = af->ttl(lsk),
 		.mark = req->mark, .oif = req->iif,
@@ -166,11 +166,10 @@ static void send_synack(const struct cftcp_request *req, u32 tsval)
 		.mss = req->mss, .wscale = req->rcv_wscale,
 		.wscale_ok = req->wscale_ok, .sack_ok = req->sack_ok,
 	};
-	struct cftcp_reply reply = reply_of(req);
+	struct cftcp_reply reply = reply_of(req, tsval);
 
 	reply.flags = CFTCP_FLAG_SYN | CFTCP_FLAG_ACK;
 	reply.seq = req->iss;
-	reply.tsval = tsval;
 	reply.wnd = min(req->rcv_wnd, 65535U);
 	reply.syn = &syn;
 	cftcp_wire(&reply.key)->reply(req->cn, &reply);
@@ -188,7 +187,7 @@ static void send_synacks(const struct cftcp_request *req)
 
 static void send_challenge(struct cftcp_request *req)
 {
-	struct cftcp_reply reply = reply_of(req);
+	struct cftcp_reply reply = reply_of(req, stamp(req));
 	u64 now = ktime_get_ns();
 
 	if (now < READ_ONCE(req->challenge_at)) {
@@ -234,7 +233,7 @@ void cftcp_request_expired(struct cftcp_due *due, struct timerqueue_node *node)
 		cftcp_count(req->cn, RetransSegs);
 		send_synacks(req);
 	}
-	cftcp_due_add(due, &req->due, next_synack(req));
+	cftcp_due_add(due, &req->due, next_synack(req, ktime_get()));
 	/* Who dropped it meanwhile did not find it in the queue. */
 	if (READ_ONCE(req->dead) && cftcp_due_del(due, &req->due))
 		put(req);
@@ -280,7 +279,7 @@ static void describe(struct cftcp_request *req, struct sock *lsk,
 	req->mark = inet_request_mark(lsk, seg->skb);
 	req->route = cftcp_wire(seg->key)->return_route(seg->skb);
 	offer_window(req);
-	reply = reply_of(req);
+	reply = reply_of(req, 0);
 	req->mss = cftcp_wire(seg->key)->reply_mss(cn, &reply);
 	if (cftcp_sk(lsk)->user_mss)
 		req->mss = min(req->mss, cftcp_sk(lsk)->user_mss);
@@ -414,7 +413,8 @@ static void open_request(struct sock *lsk, const struct cftcp_segment *seg,
 		goto put;
 	send_synacks(req);
 	refcount_inc(&req->refs);
-	cftcp_due_add(&cn->requests, &req->due, next_synack(req));
+	cftcp_due_add(&cn->requests, &req->due,
+		      next_synack(req, ns_to_ktime(req->sent_at)));
 	smp_mb();	/* the listener may have stopped since we are in its list */
 	if (READ_ONCE(req->dead))
 		drop_request(req, "close");

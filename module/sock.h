@@ -24,7 +24,9 @@
 /* Timestamps option with its two NOPs. */
 #define CFTCP_TS_LEN		12
 #define CFTCP_DELACK_MS		40
-/* A FIN is acknowledged by ours when the user closes at once. */
+/* A FIN is acknowledged by ours when the user closes at once: within this, or
+ * a tick if that is longer.
+ */
 #define CFTCP_FIN_DELACK_MS	1
 /* tcp(7): TCP_CORK holds a partial segment no longer than this. */
 #define CFTCP_CORK_MS		200

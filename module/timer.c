@@ -177,7 +177,7 @@ static u64 flight_began(const struct sock *sk)
 {
 	struct sk_buff *head = cftcp_rtx_head(cftcp_sk(sk));
 
-	return head ? cftcp_cb(head)->first_sent : ktime_get_ns();
+	return head ? cftcp_cb(head)->first_sent : cftcp_sk(sk)->now;
 }
 
 static void start_user_timeout(struct sock *sk, u64 since)
@@ -187,7 +187,7 @@ static void start_user_timeout(struct sock *sk, u64 since)
 	u64 at = ms ? since + (u64)ms * NSEC_PER_MSEC : 0;
 
 	if (sock_flag(sk, SOCK_DEAD)) {
-		u64 orphan = ktime_get_ns() + (u64)NSEC_PER_MSEC *
+		u64 orphan = cftcp_sk(sk)->now + (u64)NSEC_PER_MSEC *
 			     cftcp_sysctl(cn, orphan_timeout_ms);
 
 		if (!at || !cftcp_sk(sk)->user_timeout_set || orphan < at)
@@ -227,7 +227,7 @@ void cftcp_timer_acked(struct sock *sk)
 	cftcp_sk(sk)->timer.rto_at = 0;
 	stop_repair(sk);
 	if (sock_flag(sk, SOCK_DEAD) && sk->sk_state != TCP_FIN_WAIT2)
-		start_user_timeout(sk, ktime_get_ns());
+		start_user_timeout(sk, cftcp_sk(sk)->now);
 	else
 		stop(sk, CFTCP_TIMER_USER);
 }
@@ -262,16 +262,16 @@ void cftcp_timer_window_shut(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
 
+	cftcp_tick(cs);
 	if (!cs->timer.at[CFTCP_TIMER_PERSIST]) {
 		/* What was left of retransmissions has no part in this. */
 		cs->backoff = 0;
-		start(sk, CFTCP_TIMER_PERSIST,
-		      ktime_get_ns() + cftcp_rto_ns(sk));
+		start(sk, CFTCP_TIMER_PERSIST, cs->now + cftcp_rto_ns(sk));
 	}
 	/* Without a limit of the user's it begins with a probe unanswered. */
 	if (!cs->timer.at[CFTCP_TIMER_USER] &&
 	    (cs->user_timeout_set || sock_flag(sk, SOCK_DEAD)))
-		start_user_timeout(sk, ktime_get_ns());
+		start_user_timeout(sk, cs->now);
 }
 
 void cftcp_timer_corked(struct sock *sk)
@@ -303,8 +303,10 @@ void cftcp_timer_paced(struct sock *sk, u64 at)
 void cftcp_timer_held(struct sock *sk, u64 at)
 {
 	start(sk, CFTCP_TIMER_PACE, at);
-	if (!cftcp_sk(sk)->timer.at[CFTCP_TIMER_USER])
-		start_user_timeout(sk, flight_began(sk));
+	if (cftcp_sk(sk)->timer.at[CFTCP_TIMER_USER])
+		return;
+	cftcp_tick(cftcp_sk(sk));
+	start_user_timeout(sk, flight_began(sk));
 }
 
 void cftcp_timer_ack_owed(struct sock *sk)
@@ -316,7 +318,9 @@ void cftcp_timer_ack_owed(struct sock *sk)
 
 void cftcp_timer_fin_came(struct sock *sk)
 {
-	u64 at = cftcp_sk(sk)->now + CFTCP_FIN_DELACK_MS * (u64)NSEC_PER_MSEC;
+	/* Before the next tick a timer would have to be set in hardware. */
+	u64 at = cftcp_sk(sk)->now +
+		 max(CFTCP_FIN_DELACK_MS * NSEC_PER_MSEC, TICK_NSEC);
 
 	if (!cftcp_timer_running(sk, CFTCP_TIMER_DELACK) ||
 	    cftcp_sk(sk)->timer.at[CFTCP_TIMER_DELACK] > at)
@@ -348,6 +352,7 @@ void cftcp_timer_repaired(struct sock *sk, u64 reorder_ns)
 void cftcp_timer_orphaned(struct sock *sk)
 {
 	stop(sk, CFTCP_TIMER_KEEPALIVE);
+	cftcp_tick(cftcp_sk(sk));
 	if (sk->sk_state == TCP_FIN_WAIT2)
 		cftcp_timer_fin_wait2(sk);
 	else
@@ -364,11 +369,12 @@ void cftcp_timer_fin_wait2(struct sock *sk)
 		return;
 	if (cs->linger2_ms > 0)
 		ms = cs->linger2_ms;
-	start_in_ms(sk, CFTCP_TIMER_FIN_WAIT2, ms);
+	start(sk, CFTCP_TIMER_FIN_WAIT2, cs->now + ms * (u64)NSEC_PER_MSEC);
 }
 
 void cftcp_timer_user_timeout_set(struct sock *sk)
 {
+	cftcp_tick(cftcp_sk(sk));
 	if (in_flight(sk) || cftcp_timer_running(sk, CFTCP_TIMER_PERSIST))
 		start_user_timeout(sk, flight_began(sk));
 }
@@ -475,7 +481,7 @@ static void persist_fired(struct sock *sk)
 	if (cftcp_push_override(sk))
 		return;
 	if (!cs->timer.at[CFTCP_TIMER_USER])
-		start_user_timeout(sk, ktime_get_ns());
+		start_user_timeout(sk, cs->now);
 	if ((1 << sk->sk_state) & ~(TCPF_FIN_WAIT2 | TCPF_CLOSE))
 		cftcp_event(sk, CFTCP_EV_PERSIST, NULL);
 }
