@@ -1255,7 +1255,8 @@ class Peer:
         return b"\1\1" + opt_ts(self.ts_now - back, self.ts_recent)
 
     def frame(self, frame):
-        """Send a frame as it is."""
+        """Send a frame as it is, when those before have left the device."""
+        select.select([], [self.socket], [], 5 * SLOW)
         self.socket.send(frame)
 
     # receiving
