@@ -77,7 +77,7 @@ struct connection {
 	uint64_t number, random, began;
 	enum method method;
 	int first;			/* the end that acts first */
-	bool acted, poked;
+	bool acted, poked, stock;	/* stock: the client is of stock TCP */
 	uint16_t port;			/* the client's */
 };
 
@@ -136,9 +136,11 @@ static void complain(const struct connection *c, const char *what)
 		what, c->way->name, (unsigned long long)c->number,
 		(unsigned long long)((now() - c->began) / MS), c->method,
 		c->first);
-	fprintf(stderr, "  IPv%d, from port %d to port %d of %d\n",
+	fprintf(stderr, "  IPv%d, from port %d of %s to port %d of %s, side %d\n",
 		c->to->address.ss_family == AF_INET6 ? 6 : 4, c->port,
-		FIRST_LISTENER + (int)(c->to - listeners), c->to->side);
+		c->stock ? "stock" : "cftcp",
+		FIRST_LISTENER + (int)(c->to - listeners),
+		c->to->ours ? "cftcp" : "stock", c->to->side);
 	for (int i = 0; i < 2; i++)
 		fprintf(stderr, "  %s: %s, to send %u, sent %u, got %u, EOF %d, error %s\n",
 			i ? "server" : "client",
@@ -608,8 +610,10 @@ static void bind_fixed(struct connection *c)
 	static int once;
 	int on = 1, port = FIRST_ONCE + once++ % ONCE_PORTS;
 
+	/* Another stack's timestamps may be older: a SYN with them must wait. */
 	if (c->way->reuse)
-		port = FIRST_FIXED + draw(&c->random, FIXED_PORTS);
+		port = FIRST_FIXED + c->stock * FIXED_PORTS +
+		       draw(&c->random, FIXED_PORTS);
 	*port_in(&any) = htons(port);
 	setsockopt(c->end[0].fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	bind(c->end[0].fd, (struct sockaddr *)&any, c->to->size);
@@ -634,8 +638,10 @@ static bool begin_to_connect(struct connection *c)
 	if (c->way->error == ECONNREFUSED)
 		return true;
 	expected = &c->to->expected[c->port];
-	if (*expected && *expected != &given_up)
+	if (*expected && *expected != &given_up) {
+		complain(*expected, "whose 4-tuple is there again");
 		complain(c, "the 4-tuple of another connection");
+	}
 	*expected = c->way->act == give_up ? &given_up : c;
 	return true;
 }
@@ -643,7 +649,6 @@ static bool begin_to_connect(struct connection *c)
 static void begin(uint64_t number)
 {
 	struct connection *c = calloc(1, sizeof(*c));
-	bool stock;
 
 	if (!c)
 		err(1, "calloc");
@@ -651,10 +656,10 @@ static void begin(uint64_t number)
 	c->random = seed ^ number * 0xd1342543de82ef95;
 	c->began = now();
 	choose(c);
-	stock = c->to->ours && !draw(&c->random, 5);
-	from_stock += stock;
+	c->stock = c->to->ours && !draw(&c->random, 5);
+	from_stock += c->stock;
 	to_stock += !c->to->ours;
-	c->end[0].fd = client_of(c->to, stock ? IPPROTO_TCP : ours);
+	c->end[0].fd = client_of(c->to, c->stock ? IPPROTO_TCP : ours);
 	choose_msl(c, &c->end[0]);
 	if (c->way->reuse || c->way->act == fall_silent)
 		bind_fixed(c);
