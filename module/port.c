@@ -123,7 +123,7 @@ static int bind_stock(struct cftcp_ports *ports, struct sock *sk, u16 num,
 	err = sock_create_kern(ports->net, sk->sk_family, SOCK_STREAM,
 			       IPPROTO_TCP, &sock);
 	if (err)
-		return err;
+		return err == -ENFILE ? -ENOBUFS : err;	/* no file: an inode */
 	/* The address was looked at already, in the socket's VRF. */
 	ip_sock_set_freebind(sock->sk);
 	set_reuse(ports, num, sock, true);
