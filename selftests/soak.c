@@ -45,6 +45,7 @@
 #define UNUSED_PORT	6999
 #define PATIENCE	(400000 * MS)	/* for a connection to be over */
 #define LOOK		(200 * MS)	/* between two looks at all that are open */
+#define PROGRESS	(120000 * MS)	/* between two lines of it */
 #define USER_TIMEOUT_MS	3000
 #define COMPLAINTS	20
 
@@ -777,7 +778,8 @@ static void look_at_all(void)
 
 static void run(uint64_t count, uint64_t seconds)
 {
-	uint64_t start = now(), begun = 0, looked = start, when = 0, t;
+	uint64_t start = now(), begun = 0, when = 0, t;
+	uint64_t looked = start, told = start;
 	/* One at a time: handling it may free what others are about. */
 	struct epoll_event event;
 	int timeout;
@@ -788,6 +790,12 @@ static void run(uint64_t count, uint64_t seconds)
 			if (when > t)
 				break;
 			begin(begun);
+		}
+		if (t - told > PROGRESS) {
+			fprintf(stderr, "soak: %llu of %llu connections are over\n",
+				(unsigned long long)over,
+				(unsigned long long)count);
+			told = t;
 		}
 		if (t - looked > LOOK) {
 			look_at_all();
