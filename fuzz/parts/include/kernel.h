@@ -277,6 +277,7 @@ void rb_erase(struct rb_node *node, struct rb_root *root);
  */
 #define NSEC_PER_USEC	1000L
 #define NSEC_PER_MSEC	1000000L
+#define TICK_NSEC	4000000L
 #define NSEC_PER_SEC	1000000000L
 #define USEC_PER_MSEC	1000L
 #define USEC_PER_SEC	1000000L
