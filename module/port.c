@@ -122,8 +122,9 @@ static int bind_stock(struct cftcp_ports *ports, struct sock *sk, u16 num,
 
 	err = sock_create_kern(ports->net, sk->sk_family, SOCK_STREAM,
 			       IPPROTO_TCP, &sock);
+	/* It says ENFILE for want of an inode. */
 	if (err)
-		return err == -ENFILE ? -ENOBUFS : err;	/* no file: an inode */
+		return err == -ENFILE ? -ENOBUFS : err;
 	/* The address was looked at already, in the socket's VRF. */
 	ip_sock_set_freebind(sock->sk);
 	set_reuse(ports, num, sock, true);

@@ -278,8 +278,8 @@ struct cftcp_saved_syn {
  * @segs_in: segments received
  * @retrans: segments sent again
  * @created_at: ns, when it was established
- * @now: ns, when the segment or timeout that is worked on came, or a segment
- *	left since; see cftcp_tick()
+ * @now: ns, when the segment or timeout that is worked on came, a segment left
+ *	since, or a call started a timer; see cftcp_tick()
  * @last_rcv_at: ns, when the last segment came
  * @last_data_sent_at: ns, when text was last sent
  * @last_data_rcv_at: ns, when text last came

@@ -180,6 +180,7 @@ static u64 flight_began(const struct sock *sk)
 	return head ? cftcp_cb(head)->first_sent : cftcp_sk(sk)->now;
 }
 
+/* Who calls this from a system call has looked at the clock: cs->now is new. */
 static void start_user_timeout(struct sock *sk, u64 since)
 {
 	struct cftcp_net *cn = cftcp_sock_net(sk);

@@ -236,7 +236,7 @@ static void open_both(void)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	/* Where segments are lost, and all is in a hurry, it may fail. */
 	if (connect(fd, (struct sockaddr *)&address, address_size)) {
-		/* A destroyed connection was not there any more: its listener was. */
+		/* SOCK_DESTROY takes the listener where a connection is gone. */
 		if (errno == ECONNREFUSED) {
 			close(listener);
 			listen_somewhere();

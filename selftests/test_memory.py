@@ -44,7 +44,7 @@ def prepare():
     MCL_CURRENT, MCL_FUTURE = 1, 2
     t._sys("mlockall", MCL_CURRENT | MCL_FUTURE)
     for which, knobs in KNOBS.items():
-        for name, value in (KNOBS[which] | COMMON).items():
+        for name, value in (knobs | COMMON).items():
             knob(which, name, value)
 
 
