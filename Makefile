@@ -101,7 +101,7 @@ fuzz:
 	@scripts/fuzz $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(SEGMENTS),--segments $(SEGMENTS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(KERNEL),--kernel $(KERNEL)) \
-		$(if $(CPUS),--cpus $(CPUS))
+		$(if $(CPUS),--cpus $(CPUS)) $(if $(RECORD),--record)
 
 fuzz-parts:
 	@scripts/fuzz-parts $(SECONDS) $(TARGETS)
@@ -132,7 +132,8 @@ help:
 	@echo 'make bench         set up, and measure cftcp against stock TCP in a VM;'
 	@echo '                   BENCH="--quick --only crr rpc" as scripts/bench'
 	@echo 'make model         prove the closing table in Spin, and that it would find errors'
-	@echo 'make fuzz          fuzz the module in a VM; SECONDS=n SEGMENTS=n SEED=n KERNEL=6.1'
+	@echo 'make fuzz          fuzz the module in a VM; SECONDS=n SEGMENTS=n SEED=n KERNEL=6.1,'
+	@echo '                   RECORD=1 adds it to the sum that README tells'
 	@echo 'make fuzz-parts    fuzz the parts that need no kernel; SECONDS=n TARGETS="rto table"'
 	@echo 'make soak          a million connections in an hour of virtual time, each octet'
 	@echo '                   accounted for; CONNECTIONS=n SECONDS=n SEED=n KERNEL=6.12'

@@ -34,8 +34,8 @@
 
 #define MOST_WORKERS	32
 #define PROGRESS_S	10
-/* A worker is killed so often. */
-#define KILL_S		15
+/* A worker is killed so often; a namespace is made and ended for it, at length. */
+#define KILL_S		40
 /* A process that does nothing for so long is stuck. */
 #define STUCK_S		300
 /* Rounds between looks at what the module counted. */
@@ -139,7 +139,8 @@ static int shoot(struct worker *w, struct conn *c)
 		if (one_in(&w->rng, 40))
 			random_call(w, &w->rng);
 		took += fire(w, c);
-		if (one_in(&w->rng, 2))
+		/* To listen after each would be half of all work. */
+		if (one_in(&w->rng, 8))
 			hear(w);
 	}
 	hear(w);

@@ -24,8 +24,8 @@
 
 /* How long a call may block: a signal comes so often. */
 #define INTERRUPT_MS	20
-/* The racer rests so long between calls, at most. */
-#define REST_US		2000
+/* The racer rests so long between calls, at most: the workers want the CPU. */
+#define REST_US		8000
 
 static __thread uint8_t text[65536];
 
