@@ -126,7 +126,7 @@ help:
 	@echo 'make demo          set up, and show three closes against stock TCP in a VM'
 	@echo 'make check         set up, and run all selftests in VMs, on both kernels;'
 	@echo '                   TESTS="test_a.py test_b.sh" KERNELS=6.1 select'
-	@echo 'make check-debug   the same on a kernel with KASAN, lockdep and kmemleak'
+	@echo 'make check-debug   the same on a kernel with KASAN, lockdep and kmemleak; CPUS=4'
 	@echo 'make check-kcsan   the same on a kernel with KCSAN, which finds data races'
 	@echo 'make attacks       the attacks of test_attacks.py, a million segments each'
 	@echo 'make bench         set up, and measure cftcp against stock TCP in a VM;'
