@@ -481,7 +481,8 @@ def gone_for_good(hurt):  # fmt: skip
 
 
 def rhythm(net, hurt):
-    """Seconds until each of three retransmissions, and the end of 2MSL."""
+    """Seconds until each of three retransmissions, and the end of 2MSL: one that
+    has begun, and one that begins after them."""
     net.a.tune(rto_min_ms=RTO, rto_init_ms=RTO, msl_ms=RTO)
     ours, peer = reach("ESTABLISHED", net, calm=False)
     closing, other = reach("TIME-WAIT", net, calm=False)
@@ -496,6 +497,10 @@ def rhythm(net, hurt):
         if len(times) == 1:
             net.a.wait_state("CLOSED", other.dut_port, other.port, timeout=60)
             times.append(time.monotonic() - began)
+    late, last = reach("TIME-WAIT", net, calm=False)
+    began = time.monotonic()
+    net.a.wait_state("CLOSED", last.dut_port, last.port, timeout=60)
+    times.append(time.monotonic() - began)
     t.linger(ours, 1, 0)
     ours.close()
     return times
