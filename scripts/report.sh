@@ -2,6 +2,13 @@
 # shellcheck shell=bash
 # Sourced in a guest: unloading, and what the kernel has to complain of.
 
+# KCSAN watches each 20th access, for it is slow and the module small.
+be_strict() {
+	local skip=/sys/module/kcsan/parameters/skip_watch
+	sysctl -qw kernel.panic_on_oops=1
+	[ ! -w $skip ] || echo 20 >$skip
+}
+
 SPLATS='WARNING|BUG|[Oo]ops|KASAN|UBSAN|ODEBUG|INFO: (task|rcu|possible|inconsis)'
 SPLATS+='|suspicious|circular|refcount|leak|unregister_netdevice: waiting'
 SPLATS+='|general protection|Call Trace|[Ss]leeping function|while atomic'

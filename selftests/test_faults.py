@@ -524,8 +524,10 @@ def namespace_goes_while_timers_run():
     for turn in range(5 if t.DEBUG else 20):
         net = t.Net()
         held = everything(net)
-        put(net, rto_min_ms=1, rto_init_ms=1, msl_ms=5, orphan_timeout_ms=5,
-            fin_wait2_timeout_ms=5)  # fmt: skip
+        life = 5, 50, 500  # the end of a namespace takes tens of ms itself
+        put(net, rto_min_ms=1, rto_init_ms=1, msl_ms=life[turn % 3],
+            orphan_timeout_ms=life[turn % 3],
+            fin_wait2_timeout_ms=life[turn % 3])  # fmt: skip
         send_text(held)
         for ours, _ in held.values():
             ours.close()
