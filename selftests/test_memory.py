@@ -437,7 +437,7 @@ def conversation(net, listener, to):
             client.connect((to, listener.getsockname()[1]))
             break
         except OSError as error:  # no port: its bucket may not sleep, either
-            t.check(left and -error.errno in NO_PORT, error)
+            t.check(left and -error.errno in NO_PORT | {-errno.EADDRNOTAVAIL}, error)
             client.close()
     server = listener.accept()[0]
     blocking(client, server)
