@@ -335,6 +335,7 @@ static bool run(void)
 	uint64_t began = now_s(), passed = 0, generation = 0;
 	bool fine = true;
 
+	enable_tracepoints();
 	for (int i = 0; i <= (int)options.workers; i++)
 		start(i, 0);
 	while (fine && (passed < options.seconds ||

@@ -203,6 +203,8 @@ void *race(void *worker);
 void be_interrupted(void);
 
 /* whole_disturb.c */
+/** enable_tracepoints() - all of cftcp's, to be recorded from time to time */
+void enable_tracepoints(void);
 /** disturb() - the process that changes the world around the workers */
 void disturb(struct tally *tally, struct tally *workers, int count,
 	     uint64_t seed) __attribute__((noreturn));

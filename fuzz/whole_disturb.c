@@ -19,7 +19,7 @@
 #include "whole.h"
 
 #define SYSCTLS		"/proc/sys/net/cftcp/"
-#define EVENTS		"/sys/kernel/tracing/events/cftcp/enable"
+#define TRACING		"/sys/kernel/tracing/"
 #define MOST_SYSCTLS	64
 /* A disturbance lasts so long, and so long comes the next, at most. */
 #define LASTS_US	20000
@@ -204,14 +204,24 @@ static void read_proc(struct rng *rng)
 	close(fd);
 }
 
+/*
+ * The tracepoints are patched in before anything runs: an emulated machine with
+ * two CPUs gets stuck in code, of any kernel's, that is patched while it runs.
+ */
+void enable_tracepoints(void)
+{
+	write_file(TRACING "tracing_on", "0");
+	write_file(TRACING "events/cftcp/enable", "1");
+}
+
 static void switch_tracing(struct rng *rng)
 {
 	static char octets[65536];
 
-	write_file(EVENTS, "1");
+	write_file(TRACING "tracing_on", "1");
 	last(rng);
-	write_file(EVENTS, "0");
-	read_file("/sys/kernel/tracing/trace", octets, sizeof(octets));
+	write_file(TRACING "tracing_on", "0");
+	read_file(TRACING "trace", octets, sizeof(octets));
 }
 
 struct dump_request {
