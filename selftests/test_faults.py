@@ -524,10 +524,10 @@ def namespace_goes_while_timers_run():
     for turn in range(5 if t.DEBUG else 20):
         net = t.Net()
         held = everything(net)
-        life = 5, 50, 500  # the end of a namespace takes tens of ms itself
-        put(net, rto_min_ms=1, rto_init_ms=1, msl_ms=life[turn % 3],
-            orphan_timeout_ms=life[turn % 3],
-            fin_wait2_timeout_ms=life[turn % 3])  # fmt: skip
+        # The end of a namespace takes tens of ms itself.
+        life = (5, 50, 500)[turn % 3]
+        put(net, rto_min_ms=1, rto_init_ms=1, msl_ms=life,
+            orphan_timeout_ms=life, fin_wait2_timeout_ms=life)  # fmt: skip
         send_text(held)
         for ours, _ in held.values():
             ours.close()
