@@ -35,7 +35,7 @@
 #define MOST_WORKERS	32
 #define PROGRESS_S	10
 /* A worker is killed so often; a namespace is made and ended for it, at length. */
-#define KILL_S		40
+#define KILL_S		120
 /* A process that does nothing for so long is stuck. */
 #define STUCK_S		300
 /* Rounds between looks at what the module counted. */

@@ -25,7 +25,7 @@
 /* How long a call may block: a signal comes so often. */
 #define INTERRUPT_MS	20
 /* The racer rests so long between calls, at most: the workers want the CPU. */
-#define REST_US		8000
+#define REST_US		16000
 
 static __thread uint8_t text[65536];
 
