@@ -67,13 +67,13 @@ static bool join_orphans(struct sock *sk)
 	struct cftcp_net *cn = cftcp_sock_net(sk);
 	bool crowded;
 
-	spin_lock(&cn->orphan_lock);
+	spin_lock_bh(&cn->orphan_lock);
 	list_add_tail(&cftcp_sk(sk)->accept_node, &cn->orphans);
 	WRITE_ONCE(cn->orphan_count, cn->orphan_count + 1);
 	if (cftcp_guest(cn->net))
 		atomic_inc(&cftcp_host()->guest_orphans);
 	crowded = too_many_orphans(cn);
-	spin_unlock(&cn->orphan_lock);
+	spin_unlock_bh(&cn->orphan_lock);
 	cftcp_sk(sk)->orphaned = 1;
 	return crowded;
 }
@@ -147,11 +147,12 @@ void cftcp_sock_done(struct sock *sk, int err, const char *why)
 		return;
 	cftcp_timer_stop_all(sk);
 	unhash(sk);
+	/* Who sees CLOSED without the lock must see why. */
+	if (err)
+		WRITE_ONCE(sk->sk_err, err);
 	cftcp_sock_set_state(sk, TCP_CLOSE, why);
 	cftcp_purge_send(sk);
 	WRITE_ONCE(sk->sk_shutdown, SHUTDOWN_MASK);
-	if (err)
-		WRITE_ONCE(sk->sk_err, err);
 	if (sock_flag(sk, SOCK_DEAD)) {
 		cftcp_destroy(sk);
 		return;
@@ -281,16 +282,16 @@ u32 cftcp_event(struct sock *sk, enum cftcp_event event, struct sk_buff *skb)
 	}
 	if (event == CFTCP_EV_RST_EXACT)
 		cftcp_count(cftcp_sock_net(sk), EstabResets);
-	/* CLOSED comes last: its actions still need the connection. And to the
-	 * kernel a socket in TIME-WAIT is a mini-socket, which sends nothing.
+	/* CLOSED comes last: its actions still need the connection. And what is
+	 * in TIME-WAIT the kernel takes for a mini-socket, with a lock or
+	 * without: a socket never is, only its record.
 	 */
 	if (cell.next != old && cell.next != TCP_CLOSE &&
 	    cell.next != TCP_TIME_WAIT)
 		cftcp_sock_set_state(sk, cell.next, why);
 	act_on(sk, cell.act, skb);
 	if (cell.act & CFTCP_DO_2MSL) {
-		cftcp_sock_set_state(sk, TCP_TIME_WAIT, why);
-		cftcp_time_wait_enter(sk);
+		cftcp_time_wait_enter(sk, why);
 	} else if (cell.next == TCP_CLOSE && old != TCP_CLOSE) {
 		cftcp_sock_done(sk, closing_error(sk, cell.act, old), why);
 	} else if (cell.next == TCP_FIN_WAIT2 && old != TCP_FIN_WAIT2 &&
@@ -461,15 +462,11 @@ void cftcp_close(struct sock *sk, long timeout)
 	sock_orphan(sk);
 	/* The backlog is worked on as an orphan's. */
 	release_sock(sk);
-
-	local_bh_disable();
-	bh_lock_sock(sk);
-	WARN_ON_ONCE(sock_owned_by_user(sk));
-	/* The backlog may have ended it, and then destroyed it too. */
+	lock_sock(sk);
+	/* That, or sock_diag, may have ended it, and then destroyed it too. */
 	if (!cftcp_sk(sk)->destroyed)
 		crowded = become_orphan(sk);
-	bh_unlock_sock(sk);
-	local_bh_enable();
+	release_sock(sk);
 	sock_put(sk);
 	if (crowded) {
 		thin_out_orphans(cftcp_net(crowded));

@@ -899,14 +899,12 @@ static void refuse_waiting_children(struct sock *lsk)
 	struct sock *sk;
 
 	while ((sk = cftcp_accept_pop(lsk))) {
-		local_bh_disable();
 		sock_hold(sk);
-		bh_lock_sock(sk);
+		/* sock_diag may have it. */
+		lock_sock_nested(sk, SINGLE_DEPTH_NESTING);
 		refuse_child(sk);
-		bh_unlock_sock(sk);
+		release_sock(sk);
 		sock_put(sk);
-		local_bh_enable();
-		cond_resched();
 	}
 }
 

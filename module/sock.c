@@ -306,11 +306,11 @@ static struct sock *wait_for_child(struct sock *sk, long timeo, int *err)
 		*err = -EINVAL;
 		if (sk->sk_state != TCP_LISTEN)
 			break;
-		*err = sock_intr_errno(timeo);
-		if (signal_pending(current))
-			break;
 		*err = -EAGAIN;
 		if (!timeo)
+			break;
+		*err = sock_intr_errno(timeo);
+		if (signal_pending(current))
 			break;
 		release_sock(sk);
 		timeo = schedule_timeout(timeo);

@@ -50,7 +50,7 @@ static void arm(struct sock *sk, u64 at)
 static void start(struct sock *sk, enum cftcp_timer_id id, u64 at)
 {
 	cftcp_assert_held(sk);
-	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN | TCPF_TIME_WAIT))
+	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN))
 		return;
 	cftcp_sk(sk)->timer.at[id] = at;
 	arm(sk, at);

@@ -191,7 +191,7 @@ static void fill(struct cftcp_time_wait *tw, struct sock *sk)
 	fill_key(tw, &cs->key);
 }
 
-void cftcp_time_wait_enter(struct sock *sk)
+void cftcp_time_wait_enter(struct sock *sk, const char *why)
 {
 	struct cftcp_net *cn = cftcp_sock_net(sk);
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -206,6 +206,7 @@ void cftcp_time_wait_enter(struct sock *sk)
 	cftcp_count(cn, TimeWaitEntered);
 	fill(tw, sk);
 	cftcp_port_ref_get(&cn->ports, tw->port, true);
+	trace(tw, sk->sk_state, TCP_TIME_WAIT, why);
 	/* From here on segments find the record. */
 	cs->hashed = 0;
 	if (WARN_ON_ONCE(!cftcp_hash_replace(cn, &cs->entry, &tw->entry)))

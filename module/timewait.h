@@ -100,13 +100,14 @@ cftcp_time_wait_key(const struct cftcp_time_wait *tw)
 
 /**
  * cftcp_time_wait_enter() - 2MSL begins; the full socket becomes CLOSED
- * @sk: the socket in TIME-WAIT, lock held
+ * @sk: the socket, lock held
+ * @why: for the tracepoint, the event
  *
  * Where max_time_wait or memory forbid a record the connection just ends.
  *
  * Context: process or softirq.
  */
-void cftcp_time_wait_enter(struct sock *sk);
+void cftcp_time_wait_enter(struct sock *sk, const char *why);
 /**
  * cftcp_time_wait_get() - hold a record that a lookup has found
  * @tw: the record
