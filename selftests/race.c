@@ -30,7 +30,7 @@
 
 #define MOST_THREADS	16
 #define CALLS		3	/* of a thread in a round, at most */
-#define KINDS		13	/* of calls */
+#define KINDS		15	/* of calls */
 #define PROTOCOL_ATTR	3	/* INET_DIAG_REQ_PROTOCOL */
 
 static int proto, family, listener, diag = -1, proc = -1;
@@ -131,6 +131,52 @@ static void read_table(int end)
 		return;
 }
 
+/* The kernel looks at the socket before it takes the lock. */
+static void ask_ipv6(int end)
+{
+	int value = 0;
+	socklen_t size = sizeof(value);
+
+	getsockopt(ends[end], IPPROTO_IPV6, IPV6_TCLASS, &value, &size);
+	setsockopt(ends[end], IPPROTO_IPV6, IPV6_TCLASS, &value, sizeof(value));
+}
+
+struct question {
+	struct nlmsghdr head;
+	struct inet_diag_req_v2 body;
+	struct nlattr attr;
+	__u32 proto;
+};
+
+static struct question question_of(int type, int flags)
+{
+	return (struct question){
+		.head = { sizeof(struct question), type,
+			  NLM_F_REQUEST | flags },
+		.body = { family, proto & 255, .idiag_states = -1 },
+		.attr = { 8, PROTOCOL_ATTR },
+		.proto = proto,
+	};
+}
+
+/* All sockets, without their locks. */
+static void dump(int end)
+{
+	static __thread int fd = -1;
+	static __thread union {
+		struct nlmsghdr head;
+		char text[32768];
+	} answer;
+	struct question question = question_of(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
+
+	if (fd < 0)
+		fd = socket(AF_NETLINK, SOCK_DGRAM, NETLINK_SOCK_DIAG);
+	send(fd, &question, sizeof(question), 0);
+	while (recv(fd, &answer, sizeof(answer), 0) > 0 &&
+	       answer.head.nlmsg_type == SOCK_DIAG_BY_FAMILY)
+		;
+}
+
 static void put_name(const struct sockaddr_storage *from, __be16 *port,
 		     __be32 *host)
 {
@@ -146,17 +192,7 @@ static void put_name(const struct sockaddr_storage *from, __be16 *port,
 
 static void destroy(int end)
 {
-	struct {
-		struct nlmsghdr head;
-		struct inet_diag_req_v2 body;
-		struct nlattr attr;
-		__u32 proto;
-	} message = {
-		.head = { sizeof(message), SOCK_DESTROY, NLM_F_REQUEST },
-		.body = { family, proto & 255, .idiag_states = -1 },
-		.attr = { 8, PROTOCOL_ATTR },
-		.proto = proto,
-	};
+	struct question message = question_of(SOCK_DESTROY, 0);
 	struct inet_diag_sockid *id = &message.body.id;
 
 	put_name(&names[end], &id->idiag_sport, id->idiag_src);
@@ -175,7 +211,7 @@ static const struct {
 	{ "receive", receive }, { "poll", wait_a_little },
 	{ "disconnect", disconnect }, { "ask", ask },
 	{ "user timeout", hurry }, { "read table", read_table },
-	{ "destroy", destroy },
+	{ "destroy", destroy }, { "ask of IPv6", ask_ipv6 }, { "dump", dump },
 };
 
 static atomic_ulong done[KINDS];
