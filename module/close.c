@@ -422,20 +422,19 @@ static void linger(struct sock *sk, long timeout)
 }
 
 /*
- * The socket goes on without a user: count it, bound its life. Returns the
- * namespace, held, if it has too many of them.
+ * The socket goes on without a user: count it, bound its life. Returns whether
+ * its namespace has too many of them.
  */
-static struct net *become_orphan(struct sock *sk)
+static bool become_orphan(struct sock *sk)
 {
 	struct cftcp_net *cn = cftcp_sock_net(sk);
-	struct net *crowded = NULL;
+	bool crowded;
 
 	if (sk->sk_state == TCP_CLOSE) {
 		cftcp_destroy(sk);
-		return NULL;
+		return false;
 	}
-	if (join_orphans(sk))
-		crowded = maybe_get_net(cn->net);
+	crowded = join_orphans(sk);
 	cftcp_sock_release_net(sk);
 	/* Our FIN was acknowledged while close() lingered. */
 	if (sk->sk_state == TCP_FIN_WAIT2 && cftcp_sk(sk)->linger2_ms < 0) {
@@ -451,7 +450,9 @@ static struct net *become_orphan(struct sock *sk)
 
 void cftcp_close(struct sock *sk, long timeout)
 {
-	struct net *crowded = NULL;
+	/* An orphan does not hold it, and its exit must not meet us as owner. */
+	struct net *net = maybe_get_net(sock_net(sk));
+	bool crowded = false;
 
 	lock_sock(sk);
 	WRITE_ONCE(sk->sk_shutdown, SHUTDOWN_MASK);
@@ -468,10 +469,10 @@ void cftcp_close(struct sock *sk, long timeout)
 		crowded = become_orphan(sk);
 	release_sock(sk);
 	sock_put(sk);
-	if (crowded) {
-		thin_out_orphans(cftcp_net(crowded));
-		put_net(crowded);
-	}
+	if (net && crowded)
+		thin_out_orphans(cftcp_net(net));
+	if (net)
+		put_net(net);
 }
 
 /* Returns false when the walk was disturbed and must be done again. */
@@ -494,6 +495,7 @@ static bool purge_walk(struct cftcp_net *cn)
 			continue;
 		local_bh_disable();
 		bh_lock_sock(sk);
+		WARN_ON_ONCE(sock_owned_by_user(sk));
 		cftcp_sock_done(sk, 0, "netns exit");
 		bh_unlock_sock(sk);
 		local_bh_enable();

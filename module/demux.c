@@ -107,6 +107,22 @@ static struct cftcp_entry *look_up(struct cftcp_arrival *arrival)
 	return entry && on_its_device(arrival, entry) ? entry : NULL;
 }
 
+/* The segment met a request that another CPU made a connection just then. */
+static void to_child(struct cftcp_arrival *arrival, struct sk_buff *skb)
+{
+	struct cftcp_entry *entry = look_up(arrival);
+	struct sock *sk = NULL;
+
+	if (entry && entry->kind == CFTCP_KIND_SOCK)
+		sk = cftcp_to_sk(container_of(entry, struct cftcp_sock, entry));
+	if (!sk || !refcount_inc_not_zero(&sk->sk_refcnt)) {
+		consume_skb(skb);
+		return;
+	}
+	to_socket(arrival->cn, sk, skb);
+	sock_put(sk);
+}
+
 /* For a connection in whatever state. Returns false when it is gone. */
 static bool to_entry(struct cftcp_arrival *arrival, struct cftcp_entry *entry,
 		     struct sk_buff *skb)
@@ -132,7 +148,8 @@ static bool to_entry(struct cftcp_arrival *arrival, struct cftcp_entry *entry,
 			return true;
 		}
 		cftcp_segment_pull(skb);
-		cftcp_request_arrives(req, skb);
+		if (!cftcp_request_arrives(req, skb))
+			to_child(arrival, skb);
 		return true;
 	case CFTCP_KIND_TIME_WAIT:
 		lsk = cftcp_lookup_listener(cn, &arrival->key.laddr,

@@ -100,11 +100,13 @@ static void forget(struct cftcp_request *req)
 /* Out of the table: exactly one of several callers gets true. */
 static bool unhash(struct cftcp_request *req)
 {
+	struct cftcp_time_wait *old;
 	bool restored = false;
 
 	rcu_read_lock();
-	if (req->old && cftcp_time_wait_restore(req->old, &req->entry)) {
-		req->old = NULL;
+	old = READ_ONCE(req->old);
+	if (old && cftcp_time_wait_restore(old, &req->entry)) {
+		WRITE_ONCE(req->old, NULL);
 		restored = true;
 	}
 	rcu_read_unlock();
@@ -307,26 +309,6 @@ static struct cftcp_request *alloc_request(struct sock *lsk,
 	return req;
 }
 
-/* Into the listener's list, unless it stops just now. */
-static bool enlist(struct cftcp_request *req)
-{
-	struct cftcp_sock *lcs = cftcp_sk(req->listener);
-	struct cftcp_listen *listen = &lcs->listen;
-	bool open;
-
-	spin_lock_bh(&listen->lock);
-	open = listen->open;
-	if (open) {
-		list_add_tail(&req->listen_node, &listen->requests);
-		listen->request_count++;
-		req->port = lcs->port;
-		cftcp_port_ref_get(&req->cn->ports, req->port, false);
-		refcount_inc(&req->refs);
-	}
-	spin_unlock_bh(&listen->lock);
-	return open;
-}
-
 /* Into the table, in the place of @old unless its 2MSL have ended just now. */
 static bool hash(struct cftcp_request *req, struct cftcp_time_wait *old)
 {
@@ -337,19 +319,34 @@ static bool hash(struct cftcp_request *req, struct cftcp_time_wait *old)
 	return !cftcp_hash_insert(req->cn, &req->entry, &req->key);
 }
 
-/* Into the list and the table. */
+/*
+ * Into the table and the listener's list, unless it stops just now: who finds it
+ * in the list must find it in the table, where it may have taken a place.
+ */
 static bool admit(struct cftcp_request *req, struct cftcp_time_wait *old)
 {
-	if (!enlist(req))
-		return false;
-	refcount_inc(&req->refs);
-	if (hash(req, old)) {
-		trace_cftcp_state(&req->key, TCP_LISTEN, TCP_SYN_RECV, "SYN");
-		return true;
+	struct cftcp_sock *lcs = cftcp_sk(req->listener);
+	struct cftcp_listen *listen = &lcs->listen;
+	bool in;
+
+	spin_lock_bh(&listen->lock);
+	in = listen->open;
+	if (in) {
+		req->port = lcs->port;
+		cftcp_port_ref_get(&req->cn->ports, req->port, false);
+		refcount_inc(&req->refs);
+		in = hash(req, old);
+		if (!in)
+			put(req);
 	}
-	put(req);
-	forget(req);
-	return false;
+	if (in) {
+		trace_cftcp_state(&req->key, TCP_LISTEN, TCP_SYN_RECV, "SYN");
+		refcount_inc(&req->refs);
+		list_add_tail(&req->listen_node, &listen->requests);
+		listen->request_count++;
+	}
+	spin_unlock_bh(&listen->lock);
+	return in;
 }
 
 static bool accepts_full(const struct sock *lsk)
@@ -589,6 +586,31 @@ static void inherit_cgroup(struct sock *sk, const struct sock *lsk)
 #endif
 }
 
+/* SO_TIMESTAMP and its kin: while a socket wants stamps, packets get them. */
+static void inherit_timestamping(struct sock *sk, const struct sock *lsk)
+{
+	static const enum sock_flags flags[] = {
+		SOCK_RCVTSTAMP, SOCK_RCVTSTAMPNS, SOCK_TSTAMP_NEW,
+		SOCK_TIMESTAMP, SOCK_TIMESTAMPING_RX_SOFTWARE,
+	};
+
+	for (int i = 0; i < ARRAY_SIZE(flags); i++)
+		if (sock_flag(lsk, flags[i]))
+			sock_set_flag(sk, flags[i]);
+	if (sk->sk_flags & SK_FLAGS_TIMESTAMP)
+		net_enable_timestamp();
+	sk->sk_tsflags = READ_ONCE(lsk->sk_tsflags);
+}
+
+static void inherit_busy_poll(struct sock *sk, const struct sock *lsk)
+{
+#ifdef CONFIG_NET_RX_BUSY_POLL
+	sk->sk_ll_usec = READ_ONCE(lsk->sk_ll_usec);
+	sk->sk_prefer_busy_poll = READ_ONCE(lsk->sk_prefer_busy_poll);
+	sk->sk_busy_poll_budget = READ_ONCE(lsk->sk_busy_poll_budget);
+#endif
+}
+
 static void inherit(struct sock *sk, const struct sock *lsk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -614,7 +636,11 @@ static void inherit(struct sock *sk, const struct sock *lsk)
 	sk->sk_lingertime = lsk->sk_lingertime;
 	sk->sk_max_pacing_rate = READ_ONCE(lsk->sk_max_pacing_rate);
 	sk->sk_rcvlowat = lsk->sk_rcvlowat;
+	sk->sk_peek_off = READ_ONCE(lsk->sk_peek_off);
+	sk->sk_txrehash = READ_ONCE(lsk->sk_txrehash);
 	sk->sk_uid = lsk->sk_uid;
+	inherit_timestamping(sk, lsk);
+	inherit_busy_poll(sk, lsk);
 	cftcp_inherit_inet(sk, lsk);
 	cs->user_mss = lcs->user_mss;
 	cs->nodelay = lcs->nodelay;
@@ -726,24 +752,26 @@ static void offer_child(struct sock *lsk, struct sock *sk)
 		refuse_child(sk);
 }
 
-/* The ACK of our SYN came. Consumes @skb. */
-static void make_child(struct cftcp_request *req, struct sk_buff *skb)
+/* The ACK of our SYN came. Returns false when there is a child already. */
+static bool make_child(struct cftcp_request *req, struct sk_buff *skb)
 {
 	struct cftcp_net *cn = req->cn;
 	struct sock *lsk = req->listener;
 	struct sock *sk = alloc_child(req);
+	bool first;
 
 	if (!sk) {
 		drop(cn, Memory);
 		consume_skb(skb);
-		return;
+		return true;
 	}
 	sock_hold(sk);
 	bh_lock_sock(sk);
 	cftcp_port_ref_get(&cn->ports, req->port, false);
 	cftcp_port_inherit(sk, req->port);
 	cftcp_sock_set_state(sk, TCP_SYN_RECV, NULL);
-	if (cftcp_hash_replace(cn, &req->entry, &cftcp_sk(sk)->entry)) {
+	first = cftcp_hash_replace(cn, &req->entry, &cftcp_sk(sk)->entry);
+	if (first) {
 		cftcp_sk(sk)->hashed = 1;
 		/* One of several CPUs comes here. */
 		swap(cftcp_sk(sk)->saved_syn, req->saved_syn);
@@ -756,14 +784,15 @@ static void make_child(struct cftcp_request *req, struct sk_buff *skb)
 		cftcp_segment_arrives(sk, skb);
 		offer_child(lsk, sk);
 	} else {
-		/* Another CPU was faster, with a copy of this segment. */
-		consume_skb(skb);
+		/* Another CPU was faster, by a copy or the segment before. */
 		inet_sk_set_state(sk, TCP_CLOSE);
 		refuse_child(sk);
 	}
 	bh_unlock_sock(sk);
 	sock_put(sk);
-	lsk->sk_data_ready(lsk);
+	if (first)
+		lsk->sk_data_ready(lsk);
+	return first;
 }
 
 /* No room for the connection: the peer tries again, or hears of it. */
@@ -851,22 +880,22 @@ static bool request_steps(struct cftcp_request *req,
 	return true;
 }
 
-void cftcp_request_arrives(struct cftcp_request *req, struct sk_buff *skb)
+bool cftcp_request_arrives(struct cftcp_request *req, struct sk_buff *skb)
 {
 	struct cftcp_segment seg;
+	bool done = true;
 
-	if (!refcount_inc_not_zero(&req->refs)) {
-		consume_skb(skb);
-		return;
-	}
+	if (!refcount_inc_not_zero(&req->refs))
+		return false;
 	cftcp_segment_parse(skb, &req->key, &seg);
 	trace_cftcp_segment(false, seg.key, TCP_SYN_RECV, seg.flags, seg.seq,
 			    seg.ack, seg.len, seg.wnd);
 	if (request_steps(req, &seg))
-		make_child(req, skb);
+		done = make_child(req, skb);
 	else
 		consume_skb(skb);
 	put(req);
+	return done;
 }
 
 /*

@@ -112,11 +112,12 @@ bool cftcp_listen_cookie(struct sock *lsk, struct sk_buff *skb,
 /**
  * cftcp_request_arrives() - a segment for a request
  * @req: the request
- * @skb: after cftcp_segment_pull(); consumed
+ * @skb: after cftcp_segment_pull(); consumed if true is returned
  *
  * Context: softirq, under rcu_read_lock(); no socket lock held.
+ * Return: false when it is a connection by now, or gone.
  */
-void cftcp_request_arrives(struct cftcp_request *req, struct sk_buff *skb);
+bool cftcp_request_arrives(struct cftcp_request *req, struct sk_buff *skb);
 /**
  * cftcp_request_cancel() - the opener gets no answer any more
  * @req: the request
