@@ -107,7 +107,8 @@ struct cftcp_syn_options {
  *	0, -EINVAL, -EAFNOSUPPORT, -ENETUNREACH, -EADDRNOTAVAIL, ...
  * @unconnect: forget the addresses that @connect set; lock held
  * @adopt: a child takes its addresses from its key, all else from the listener
- * @bind_like: bind a fresh stock socket to the address of ours and to a port
+ * @dress: give a fresh stock socket the address of ours, as bind() would. Process,
+ *	the lock of both held
  * @setsockopt: options at the levels of IP
  * @getsockopt: the same
  */
@@ -137,7 +138,7 @@ struct cftcp_af_ops {
 	int (*connect)(struct sock *sk, struct sockaddr *uaddr, int addr_len);
 	void (*unconnect)(struct sock *sk);
 	void (*adopt)(struct sock *sk, const struct sock *lsk);
-	int (*bind_like)(struct socket *res, const struct sock *sk, u16 num);
+	void (*dress)(struct sock *res, const struct sock *sk);
 	int (*setsockopt)(struct sock *sk, int level, int optname,
 			  sockptr_t optval, unsigned int optlen);
 	int (*getsockopt)(struct sock *sk, int level, int optname,

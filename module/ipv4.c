@@ -210,15 +210,10 @@ static void heard(struct sock *sk, const struct sk_buff *skb)
 		take_route(sk, skb);
 }
 
-static int bind_like(struct socket *res, const struct sock *sk, u16 num)
+static void dress(struct sock *res, const struct sock *sk)
 {
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET,
-		.sin_addr.s_addr = inet_sk(sk)->inet_rcv_saddr,
-		.sin_port = htons(num),
-	};
-
-	return kernel_bind(res, (struct sockaddr *)&addr, sizeof(addr));
+	inet_sk(res)->inet_rcv_saddr = inet_sk(sk)->inet_rcv_saddr;
+	inet_sk(res)->inet_saddr = inet_sk(sk)->inet_rcv_saddr;
 }
 
 /*
@@ -617,7 +612,7 @@ const struct cftcp_af_ops cftcp_ipv4_ops = {
 	.connect	= connect,
 	.unconnect	= unconnect,
 	.adopt		= adopt,
-	.bind_like	= bind_like,
+	.dress		= dress,
 	.setsockopt	= setsockopt,
 	.getsockopt	= getsockopt,
 };

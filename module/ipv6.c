@@ -249,17 +249,22 @@ static void adopt(struct sock *sk, const struct sock *lsk)
 	rcu_read_unlock();
 }
 
-static int bind_like(struct socket *res, const struct sock *sk, u16 num)
+static void dress(struct sock *res, const struct sock *sk)
 {
-	struct sockaddr_in6 addr = {
-		.sin6_family = AF_INET6,
-		.sin6_addr = sk->sk_v6_rcv_saddr,
-		.sin6_port = htons(num),
-		.sin6_scope_id = sk->sk_bound_dev_if,
-	};
+	const struct in6_addr *addr = &sk->sk_v6_rcv_saddr;
+	bool mapped = ipv6_addr_v4mapped(addr), any = ipv6_addr_any(addr);
+	/* To IPv4 an address that has no place there. */
+	__be32 four = any ? 0 : LOOPBACK4_IPV6;
 
-	res->sk->sk_ipv6only = sk->sk_ipv6only;
-	return kernel_bind(res, (struct sockaddr *)&addr, sizeof(addr));
+	if (mapped)
+		four = addr->s6_addr32[3];
+	res->sk_v6_rcv_saddr = *addr;
+	inet6_sk(res)->saddr = *addr;
+	inet_sk(res)->inet_rcv_saddr = four;
+	inet_sk(res)->inet_saddr = four;
+	res->sk_ipv6only = sk->sk_ipv6only || !(mapped || any);
+	if (__ipv6_addr_needs_scope_id(ipv6_addr_type(addr)))
+		res->sk_bound_dev_if = sk->sk_bound_dev_if;
 }
 
 /*
@@ -619,7 +624,7 @@ const struct cftcp_af_ops cftcp_ipv6_ops = {
 	.connect	= connect,
 	.unconnect	= unconnect,
 	.adopt		= adopt,
-	.bind_like	= bind_like,
+	.dress		= dress,
 	.setsockopt	= setsockopt,
 	.getsockopt	= getsockopt,
 };

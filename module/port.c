@@ -114,6 +114,26 @@ static void set_reuse(struct cftcp_ports *ports, u16 num, struct socket *extra,
 	spin_unlock_bh(&ports->lock);
 }
 
+/*
+ * As bind() does, but what the user's bind() went through already is left out: a
+ * connect() must not fail where a BPF program of the cgroup forbids bind().
+ */
+static int bind_like(struct sock *res, const struct sock *sk, u16 num)
+{
+	int err;
+
+	lock_sock_nested(res, SINGLE_DEPTH_NESTING);
+	cftcp_family(sk)->dress(res, sk);
+	inet_sk(res)->local_port_range = inet_sk(sk)->local_port_range;
+	err = res->sk_prot->get_port(res, num);
+	if (!err) {
+		res->sk_userlocks |= SOCK_BINDADDR_LOCK | SOCK_BINDPORT_LOCK;
+		inet_sk(res)->inet_sport = htons(inet_sk(res)->inet_num);
+	}
+	release_sock(res);
+	return err;
+}
+
 static int bind_stock(struct cftcp_ports *ports, struct sock *sk, u16 num,
 		      struct socket **res)
 {
@@ -125,10 +145,8 @@ static int bind_stock(struct cftcp_ports *ports, struct sock *sk, u16 num,
 	/* It says ENFILE for want of an inode. */
 	if (err)
 		return err == -ENFILE ? -ENOBUFS : err;
-	/* The address was looked at already, in the socket's VRF. */
-	ip_sock_set_freebind(sock->sk);
 	set_reuse(ports, num, sock, true);
-	err = cftcp_family(sk)->bind_like(sock, sk, num);
+	err = bind_like(sock->sk, sk, num);
 	set_reuse(ports, num, sock, false);
 	if (err)
 		sock_release(sock);
@@ -196,13 +214,13 @@ free_ref:
  * A port at random that is not ours, and so mostly is nobody's: asked for any,
  * stock TCP walks over all that are taken. 0 if there hardly is one.
  */
-static u16 pick_port(struct cftcp_ports *ports)
+static u16 pick_port(struct cftcp_ports *ports, const struct sock *sk)
 {
 	int low, high;
 	u32 num;
 
 	lockdep_assert_held(&ports->create);
-	inet_get_local_port_range(ports->net, &low, &high);
+	inet_sk_get_local_port_range(sk, &low, &high);
 	for (int i = 0; i < 8; i++) {
 		/* The even ones are those that stock TCP's connect() prefers. */
 		num = low + (get_random_u32_below(high - low + 1) | 1);
@@ -226,7 +244,7 @@ static bool is_full(const struct cftcp_ports *ports)
 static struct cftcp_port_ref *reserve_any(struct cftcp_ports *ports,
 					  struct sock *sk, bool chosen)
 {
-	u16 num = pick_port(ports);
+	u16 num = pick_port(ports, sk);
 	struct cftcp_port_ref *ref = ERR_PTR(-EADDRINUSE);
 
 	if (num)
@@ -318,6 +336,10 @@ int cftcp_port_get(struct sock *sk, unsigned short num)
 	struct cftcp_port_ref *ref;
 	bool taken;
 
+	if (cftcp_sk(sk)->in_bpf) {
+		inet_sk(sk)->inet_num = num;
+		return 0;
+	}
 	ref = share_or_reserve(ports, sk, num, false);
 	if (IS_ERR(ref))
 		return PTR_ERR(ref);
@@ -330,6 +352,22 @@ int cftcp_port_get(struct sock *sk, unsigned short num)
 		return 0;
 	cftcp_port_ref_put(ports, ref, false);
 	return -EADDRINUSE;
+}
+
+int cftcp_port_get_for_bpf(struct sock *sk)
+{
+	u16 num = inet_sk(sk)->inet_num;
+	int err;
+
+	if (!num || cftcp_sk(sk)->port)
+		return 0;
+	err = cftcp_port_get(sk, num);
+	if (err) {
+		inet_sk(sk)->inet_num = 0;
+		inet_sk(sk)->inet_sport = 0;
+		sk->sk_userlocks &= ~SOCK_BINDPORT_LOCK;
+	}
+	return err;
 }
 
 static void disown(struct sock *sk)
@@ -479,7 +517,7 @@ static bool share_some(struct sock *sk)
 	if (reservations < MANY || !worth_a_look(ports))
 		return false;
 	cftcp_sock_set_key(sk);
-	inet_get_local_port_range(sock_net(sk), &low, &high);
+	inet_sk_get_local_port_range(sk, &low, &high);
 	span = high - low + 1;
 	num = random_used(ports, low, high);
 	for (int i = tries(span, reservations); num && i; i--) {
@@ -528,7 +566,7 @@ static bool reuse_idle(struct sock *sk)
 
 	if (READ_ONCE(ports->reservations) < MANY)
 		return false;
-	inet_get_local_port_range(sock_net(sk), &low, &high);
+	inet_sk_get_local_port_range(sk, &low, &high);
 	spin_lock_bh(&ports->lock);
 	ref = take_idle(ports, &local, low, high);
 	if (ref)
@@ -544,7 +582,7 @@ static bool share_any(struct sock *sk)
 	int low, high;
 
 	cftcp_sock_set_key(sk);
-	inet_get_local_port_range(sock_net(sk), &low, &high);
+	inet_sk_get_local_port_range(sk, &low, &high);
 	span = high - low + 1;
 	at = get_random_u32_below(span);
 	do {
@@ -559,6 +597,16 @@ static bool share_any(struct sock *sk)
 	return false;
 }
 
+/* IP_LOCAL_PORT_RANGE */
+static bool has_own_range(const struct sock *sk)
+{
+	int low, high, own_low, own_high;
+
+	inet_get_local_port_range(sock_net(sk), &low, &high);
+	inet_sk_get_local_port_range(sk, &own_low, &own_high);
+	return own_low != low || own_high != high;
+}
+
 static int connect_new(struct sock *sk)
 {
 	struct cftcp_ports *ports = &cftcp_sock_net(sk)->ports;
@@ -569,7 +617,7 @@ static int connect_new(struct sock *sk)
 		return connect_from(sk, ref);
 	if (PTR_ERR(ref) != -EADDRINUSE)
 		return PTR_ERR(ref);
-	if (!is_full(ports))
+	if (!is_full(ports) && !has_own_range(sk))
 		WRITE_ONCE(ports->full_until, jiffies + HZ);
 	return -EADDRNOTAVAIL;
 }

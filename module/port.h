@@ -118,6 +118,15 @@ unsigned int cftcp_ports_count(const struct cftcp_ports *ports);
  * Return: 0, or -EADDRINUSE when the port is taken in either stack, -ENOMEM.
  */
 int cftcp_port_get(struct sock *sk, unsigned short num);
+
+/**
+ * cftcp_port_get_for_bpf() - what bpf_bind() asked for at connect()
+ * @sk: the socket; cftcp_port_get() has noted the port while @in_bpf was set
+ *
+ * Context: process, socket lock held. May sleep.
+ * Return: 0, also where nothing was asked for, or as cftcp_port_get().
+ */
+int cftcp_port_get_for_bpf(struct sock *sk);
 /**
  * cftcp_port_connect() - choose port and ISS of a connection and hash it
  * @sk: the socket, both addresses and the foreign port set; if it has a local

@@ -171,7 +171,14 @@ static void begin_syn(struct sock *sk)
 
 static int pre_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 {
-	return cftcp_family(sk)->pre_connect(sk, uaddr, addr_len);
+	int err, bound;
+
+	cftcp_sk(sk)->in_bpf = 1;
+	err = cftcp_family(sk)->pre_connect(sk, uaddr, addr_len);
+	cftcp_sk(sk)->in_bpf = 0;
+	/* Also where connect() is denied: with a port there is a reservation. */
+	bound = cftcp_port_get_for_bpf(sk);
+	return err ?: bound;
 }
 
 static int connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
@@ -537,6 +544,10 @@ static int send_locked(struct sock *sk, struct msghdr *msg, bool pages,
 		send_urgent(sk);
 	else if (done)
 		cftcp_push_by(sk, how, mss);
+	/* No ACK will come that wakes who was told to come again. */
+	if (err == -EAGAIN && skb_queue_empty(&sk->sk_write_queue) &&
+	    RB_EMPTY_ROOT(&cftcp_sk(sk)->rtx))
+		sk->sk_write_space(sk);
 	return done ?: min(err, 0);
 }
 
@@ -677,6 +688,21 @@ static void keep_stamped(struct sk_buff **stamped, struct sk_buff *skb)
 	*stamped = skb_get(skb);
 }
 
+/* To read no octets is to wait for one, as in stock TCP. */
+static int await_octet(struct sock *sk, long timeo)
+{
+	u32 offset;
+	int err = 0;
+
+	while (!err && !find_octet(sk, cftcp_sk(sk)->copied_seq, &offset)) {
+		err = read_verdict(sk, false, timeo);
+		if (!err)
+			sk_wait_data(sk, &timeo,
+				     skb_peek_tail(&sk->sk_receive_queue));
+	}
+	return min(err, 0);
+}
+
 static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 			  int flags, long timeo)
 {
@@ -690,6 +716,8 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 	u32 left_out = 0;
 	int err = 0;
 
+	if (!len)
+		return await_octet(sk, timeo);
 	while (done < len) {
 		u32 offset, n;
 		struct sk_buff *skb = find_octet(sk, *seq, &offset);

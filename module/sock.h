@@ -209,6 +209,7 @@ struct cftcp_saved_syn {
  * @orphaned: in cftcp_net.orphans
  * @hashed: in the connection table
  * @destroyed: nothing of it is left but its memory
+ * @in_bpf: a program of the cgroup looks at connect(), which may not sleep
  * @snd_wscale: shift of the windows that we receive
  * @rcv_wscale: shift of the windows that we send
  * @syn_retries: TCP_SYNCNT: retransmissions of the SYN, 0 for the sysctl
@@ -344,7 +345,8 @@ struct cftcp_sock {
 	    urg_read:1,
 	    orphaned:1,
 	    hashed:1,
-	    destroyed:1;
+	    destroyed:1,
+	    in_bpf:1;
 	u8 snd_wscale;
 	u8 rcv_wscale;
 	u8 syn_retries;

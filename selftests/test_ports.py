@@ -196,6 +196,31 @@ def small_range(ns, low=40000, high=40003):
     return set(range(low, high + 1))
 
 
+IP_LOCAL_PORT_RANGE = 51
+
+
+@t.test("API")
+def range_of_a_socket():
+    """IP_LOCAL_PORT_RANGE: bind() and connect() keep to a part of the range."""
+    net = t.own_net()
+    low, high = 42000, 42001
+    limits = struct.pack("=HH", low, high)
+    listener = net.b.listener(t.STOCK)
+
+    def choosy():
+        made = sock(net.a, t.DUT)
+        made.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, limits)
+        return made
+
+    one, two, three = choosy(), choosy(), choosy()
+    one.bind((ANY, 0))
+    two.connect((net.b.address, port_of(listener)))
+    t.equal({port_of(one), port_of(two)}, {low, high})
+    with t.fails_with(errno.EADDRINUSE):
+        three.bind((ANY, 0))
+    sock(net.a, t.DUT).bind((ANY, 0))
+
+
 @t.test("section-2", "R6056-1")
 def ephemeral_ports_stay_in_the_range():
     net = t.own_net()

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import ipaddress
 import mmap
 import os
 import select
@@ -100,6 +101,40 @@ def rcvlowat_and_the_buffer():
     put(c, socket.SO_RCVLOWAT, 1 << 30)
     t.equal(get(c, socket.SO_RCVLOWAT), 20000)
     t.equal(get(c, socket.SO_RCVBUF), 40000)
+
+
+@t.test("API")
+def recv_of_nothing():
+    """It waits until there is something, but takes none of it."""
+    c, a = pair()
+    with t.fails_with(errno.EAGAIN):
+        a.recvmsg(0, 0, socket.MSG_DONTWAIT)
+    thread = t.Background(a.recvmsg, 0)
+    t.check(not readable(a, 100) and thread.is_alive(), "recv() did not wait")
+    c.send(b"x")
+    t.equal(thread.result()[0], b"")
+    t.equal(a.recv(2), b"x")
+    c.close()
+    t.equal(a.recvmsg(0)[0], b"", "the end")
+
+
+@t.test("API")
+def inherited():
+    """An accepted socket has what was set at the listener."""
+    net = t.net()
+    listener = net.a.listener()
+    wanted = {SO_TIMESTAMPNS: 1, SO_BUSY_POLL: 7, SO_PEEK_OFF: 3}
+    for option, value in wanted.items():
+        put(listener, option, value)
+    c = net.a.sock()
+    c.connect(listener.getsockname())
+    a = listener.accept()[0]
+    t.cleanup(a.close)
+    a.setblocking(True)
+    t.equal({option: get(a, option) for option in wanted}, wanted)
+    c.send(b"stamped")
+    kinds = [kind for _, kind, _ in a.recvmsg(10, 100)[1]]
+    t.equal(kinds, [SO_TIMESTAMPNS], "control messages")
 
 
 @t.test("API")
@@ -383,17 +418,41 @@ def bpf(command, attributes):
     return n
 
 
-def program(kind, answer, attach=0):
-    """A program that answers so whatever it sees."""
-    code = struct.pack("=BBhi", 0xB7, 0, 0, answer)
-    code = ctypes.create_string_buffer(code + struct.pack("=BBhi", 0x95, 0, 0, 0))
+def instruction(code, to=0, value=0, source=0, offset=0):
+    return struct.pack("=BBhi", code, source << 4 | to, offset, value)
+
+
+MOVE, MOVE_REGISTER, ADD, CALL, EXIT, STORE = 0xB7, 0xBF, 7, 0x85, 0x95, 0x62
+BPF_BIND = 64
+
+
+def binds_to(address):
+    """What comes before the answer: bpf_bind() of a struct sockaddr."""
+    code = b""
+    for at in range(0, len(address), 4):
+        (word,) = struct.unpack_from("=i", address, at)
+        code += instruction(STORE, 10, word, offset=at - len(address))
+    return (
+        code
+        + instruction(MOVE_REGISTER, 2, source=10)
+        + instruction(ADD, 2, -len(address))
+        + instruction(MOVE, 3, len(address))
+        + instruction(CALL, value=BPF_BIND)
+    )
+
+
+def program(kind, answer, attach=0, code=b""):
+    """A program that answers so whatever it sees, after other code."""
+    code += instruction(MOVE, 0, answer) + instruction(EXIT)
+    count = len(code) // 8
+    code = ctypes.create_string_buffer(code)
     licence = ctypes.create_string_buffer(b"GPL")
     fd = bpf(
         BPF_PROG_LOAD,
         struct.pack(
             "=IIQQIIQII16sII",
             kind,
-            2,
+            count,
             ctypes.addressof(code),
             ctypes.addressof(licence),
             0,
@@ -435,8 +494,8 @@ class Cgroup(t.Cgroup):
         t.cleanup(t._write, self.top + "/cgroup.procs", os.getpid())
 
     @contextlib.contextmanager
-    def attached(self, kind, where, answer=0):
-        fd = program(kind, answer, where)
+    def attached(self, kind, where, answer=0, code=b""):
+        fd = program(kind, answer, where, code)
         bpf(BPF_PROG_ATTACH, struct.pack("=IIII", self.fd, fd, where, 0))
         try:
             yield
@@ -456,6 +515,8 @@ def cgroup_programs_of_calls():
     with group.attached(CGROUP_SOCK_ADDR, BIND6 if v6 else BIND4):
         with t.fails_with(errno.EPERM):
             net.a.sock().bind((net.a.address, 0))
+        # This is no bind(), though a port is reserved.
+        net.a.sock().connect((net.a.address, listener.getsockname()[1]))
     with group.attached(CGROUP_SOCK, SOCK_CREATE):
         with t.fails_with(errno.EPERM):
             net.a.sock()
@@ -463,6 +524,36 @@ def cgroup_programs_of_calls():
         CGROUP_SOCK_ADDR, CONNECT6 if v6 else CONNECT4, answer=1
     ):
         net.a.sock().connect((net.a.address, listener.getsockname()[1]))
+
+
+@t.test("API")
+def bpf_bind():
+    """A program may bind who connects, and that must not sleep."""
+    group = Cgroup()
+    net = t.net()
+    listener = net.a.listener()
+    stock = net.a.sock(t.STOCK)
+    stock.bind((net.a.address, 0))
+    taken = stock.getsockname()[1]
+    stock.close()
+    host = ipaddress.ip_address(net.a.address).packed
+    v6 = len(host) == 16
+    name = struct.pack("=H", socket.AF_INET6 if v6 else socket.AF_INET)
+    name += struct.pack("!H", taken) + bytes(4 * v6) + host
+    name += bytes(4 if v6 else 8)
+    where = CONNECT6 if v6 else CONNECT4
+    with group.attached(CGROUP_SOCK_ADDR, where, 1, binds_to(name)):
+        bound = net.a.sock()
+        bound.connect(listener.getsockname())
+        t.equal(bound.getsockname()[:2], (net.a.address, taken))
+        second = net.a.sock()
+        with t.fails_with(errno.EADDRINUSE):
+            second.connect(listener.getsockname())
+    second.connect(listener.getsockname())
+    with group.attached(CGROUP_SOCK_ADDR, where, 0, binds_to(name)):
+        denied = net.a.sock()
+        with t.fails_with(errno.EPERM):
+            denied.connect(listener.getsockname())
 
 
 @t.test("API", cases={"ingress": INGRESS, "egress": EGRESS})
