@@ -96,11 +96,18 @@ static bool room_for(struct sock *sk, struct sk_buff *skb, u32 limit)
 	       sk_rmem_schedule(sk, skb, skb->truesize);
 }
 
-/* SO_TIMESTAMP tells of the last of several that are joined. */
-static void inherit_stamps(struct sk_buff *to, const struct sk_buff *skb)
+/*
+ * SO_TIMESTAMP tells of the last of several that are joined. A stamp that some
+ * cards leave a pointer to does not outlive their buffer.
+ */
+static void inherit_stamps(struct sk_buff *to, struct sk_buff *skb)
 {
 	to->tstamp = skb->tstamp;
-	*skb_hwtstamps(to) = *skb_hwtstamps((struct sk_buff *)skb);
+	if (skb_shinfo(skb)->tx_flags & SKBTX_HW_TSTAMP_NETDEV)
+		memset(skb_hwtstamps(to), 0, sizeof(*skb_hwtstamps(to)));
+	else
+		*skb_hwtstamps(to) = *skb_hwtstamps(skb);
+	skb_shinfo(to)->tx_flags &= ~SKBTX_HW_TSTAMP_NETDEV;
 }
 
 /*
@@ -308,6 +315,9 @@ static bool check_timestamps(struct sock *sk, const struct cftcp_segment *seg)
 	if (!cs->ts_ok || seg->flags & CFTCP_FLAG_RST)
 		return true;
 	if (!seg->opt.has_ts) {
+		/* RFC 5961 4.2: who opens anew may have none, and must hear. */
+		if (seg->flags & CFTCP_FLAG_SYN)
+			return true;
 		drop(sk, Paws);
 		return false;
 	}
@@ -321,6 +331,7 @@ static bool check_timestamps(struct sock *sk, const struct cftcp_segment *seg)
 	return false;
 }
 
+/* Once its ACK is known to be no blind guess, which could stop all others. */
 static void note_timestamp(struct sock *sk, const struct cftcp_segment *seg)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -424,10 +435,8 @@ static bool check_sequence_number(struct sock *sk, struct cftcp_segment *seg)
 		return true;	/* RFC 5961 section 3 looks at SEQ alone */
 	if (seg->flags & CFTCP_FLAG_SYN)
 		return true;	/* RFC 5961 section 4: irrespective of SEQ */
-	if (acceptable(cs, seg->seq, len)) {
-		note_timestamp(sk, seg);
+	if (acceptable(cs, seg->seq, len))
 		return true;
-	}
 	out_of_window(sk, seg);
 	return false;
 }
@@ -547,6 +556,7 @@ static bool established(struct sock *sk, const struct cftcp_segment *seg)
 		cftcp_reply_rst(cftcp_sock_net(sk), seg);
 		return false;
 	}
+	note_timestamp(sk, seg);
 	if (!cs->syn_rexmits)
 		cftcp_rtt_sample(sk, div_u64(now - cs->created_at,
 					     NSEC_PER_USEC));
@@ -597,6 +607,7 @@ static bool check_ack(struct sock *sk, struct cftcp_segment *seg)
 			cftcp_send_challenge(sk);
 		return false;
 	}
+	note_timestamp(sk, seg);
 	if (ack_in_flight(cs, seg->ack))
 		process_ack(sk, seg);
 	return sk->sk_state != TCP_CLOSE;

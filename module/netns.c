@@ -61,12 +61,12 @@ static void __net_exit exit_net_state(struct net *net)
 	cftcp_time_wait_purge(cn);
 	cftcp_due_exit(&cn->requests);
 	cftcp_due_exit(&cn->time_wait);
-	cftcp_ports_exit(cn);
 	/* The RCU callbacks of sockets look at their namespace, and so may a
-	 * hook that runs still.
+	 * hook that runs still: at its ports, then at its connections.
 	 */
 	synchronize_net();
 	rcu_barrier();
+	cftcp_ports_exit(cn);
 	cftcp_hash_exit(cn);
 	free_percpu(cn->mib);
 }

@@ -331,13 +331,14 @@ void cftcp_send_syn(struct sock *sk)
  * flight.
  */
 
-struct sk_buff *cftcp_alloc_skb(struct sock *sk, gfp_t gfp)
+/* What @must be there is charged beyond what limits there are. */
+static struct sk_buff *alloc(struct sock *sk, gfp_t gfp, bool must)
 {
 	struct sk_buff *skb = alloc_skb_fclone(MAX_TCP_HEADER, gfp);
 
 	if (!skb)
 		return NULL;
-	if (!sk_wmem_schedule(sk, skb->truesize) && !(gfp & __GFP_NOFAIL)) {
+	if (!sk_wmem_schedule(sk, skb->truesize) && !must) {
 		kfree_skb(skb);
 		return NULL;
 	}
@@ -350,6 +351,11 @@ struct sk_buff *cftcp_alloc_skb(struct sock *sk, gfp_t gfp)
 	sk_wmem_queued_add(sk, skb->truesize);
 	sk_mem_charge(sk, skb->truesize);
 	return skb;
+}
+
+struct sk_buff *cftcp_alloc_skb(struct sock *sk, gfp_t gfp)
+{
+	return alloc(sk, gfp, gfp & __GFP_NOFAIL);
 }
 
 void cftcp_free_skb(struct sock *sk, struct sk_buff *skb)
@@ -418,7 +424,8 @@ int cftcp_split(struct sock *sk, struct sk_buff *skb, u32 len)
 		return -ENOMEM;
 	if (make_private(sk, skb, gfp))
 		return -ENOMEM;
-	rest = cftcp_alloc_skb(sk, gfp);
+	/* Others' memory must not stop a repair, which leads to less. */
+	rest = alloc(sk, gfp, queued);
 	if (!rest)
 		return -ENOMEM;
 	cb2 = cftcp_cb(rest);

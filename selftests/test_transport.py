@@ -801,6 +801,25 @@ def timestamp_echo():
     t.equal(stamps, sorted(stamps), "our clock")
 
 
+@t.test("R7323-12")
+def timestamp_of_a_guess():
+    """Who does not know what to acknowledge does not make all others old."""
+    ours, peer = connection(ts=True)
+    guess = peer.stamp(back=-(1 << 30))
+    peer.send("", seq=1, data=b"no ACK", opts=guess)
+    peer.send("A", seq=1, ack=1 << 30, data=b"of what?", opts=guess)
+    peer.send("AP", data=b"good")
+    t.equal(ours.recv(10), b"good", "data")
+
+
+@t.test("R5961-5")
+def syn_without_timestamps():
+    """Who opens anew, and stamps no more, hears of the connection of before."""
+    _, peer = connection(ts=True)
+    peer.send("S", seq=77777, opts=b"")
+    peer.expect("A", seq=1, ack=1, what="challenge ACK:")
+
+
 @t.test("R7323-13", "R7323-14", "R7323-9")
 def old_timestamps():
     ours, peer = connection(ts=True)
