@@ -116,6 +116,13 @@ int cftcp_ipv4_route_to(struct sock *sk)
 	opt = options(sk);
 	fl4 = flow_of(sk);
 	rt = look_up(sk, &fl4);
+	/* From the address that this chose the way may be another. */
+	if (!IS_ERR(rt) && !inet->inet_saddr) {
+		ip_rt_put(rt);
+		inet->inet_saddr = fl4.saddr;
+		fl4 = flow_of(sk);
+		rt = look_up(sk, &fl4);
+	}
 	if (IS_ERR(rt))
 		return PTR_ERR(rt);
 	/* MUST-46 */
@@ -126,8 +133,6 @@ int cftcp_ipv4_route_to(struct sock *sk)
 	/* 0.0.0.0 is this host */
 	if (!opt || !opt->opt.srr)
 		inet->inet_daddr = fl4.daddr;
-	if (!inet->inet_saddr)
-		inet->inet_saddr = fl4.saddr;
 	if (!inet->inet_rcv_saddr)
 		inet->inet_rcv_saddr = inet->inet_saddr;
 	sk_setup_caps(sk, &rt->dst);

@@ -194,6 +194,8 @@ static int connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 		return err == -EADDRINUSE ? -EADDRNOTAVAIL : err;
 	}
 	cftcp_sk(sk)->hashed = 1;
+	/* It was found without our port: the SYN goes by what all others will. */
+	sk_dst_reset(sk);
 	sk_set_txhash(sk);
 	cftcp_set_inet_id(inet_sk(sk), get_random_u16());
 	begin_syn(sk);

@@ -171,6 +171,33 @@ def mark():
         t.equal(mac_of(said(child, peer)), there, f"text, mark {value}")
 
 
+RULES = {"address": "from {}", "port": "ipproto tcp sport 1024-65534"}
+
+
+@t.test("MUST-44", cases=RULES)
+def rule_of(ours):
+    """ip rule: by the address and the port that connect() chooses, too."""
+    net = t.net()
+    for_now(net.a, f"rule add {ours.format(net.a.address)} table 77")
+    for_now(
+        net.a,
+        f"route add {t.GHOST}/{HOST} via {net.b.address} dev a0 table 77",
+        f"route del {t.GHOST}/{HOST} table 77",
+    )
+    ours, peer = t.with_peer(net, "active")
+    t.equal({mac_of(seg) for seg in peer.all}, {net.b.mac}, "SYN, ACK")
+    t.equal(mac_of(said(ours, peer)), net.b.mac, "text")
+
+
+@t.test("MUST-44", family=4)
+def rule_that_prohibits():
+    """connect() tells of it, though the address was its own choice."""
+    net = t.net()
+    for_now(net.a, f"rule add from {net.a.address} to {t.GHOST} prohibit")
+    with t.fails_with(errno.EACCES):
+        net.a.sock().connect((t.GHOST, 9))
+
+
 @t.test()
 def priority():
     """SO_PRIORITY 6 goes by the first band of a prio discipline."""
