@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Addresses of both families in one form: IPv4's are mapped. */
+#include <linux/tcp.h>
 #include <net/inet_sock.h>
 #include <net/l3mdev.h>
 
@@ -92,6 +93,20 @@ void cftcp_sock_set_key(struct sock *sk)
 		cftcp_key_set_scope(key, vrf, dif);
 	else
 		cftcp_key_set_scope(key, dif, 0);
+}
+
+bool cftcp_key_fits(const struct cftcp_key *key, const struct sk_buff *skb)
+{
+	const struct tcphdr *th = tcp_hdr(skb);
+
+	if (th->dest != key->lport || th->source != key->fport)
+		return false;
+	if (ip_hdr(skb)->version == 4)
+		return ipv6_addr_v4mapped(&key->faddr) &&
+		       ip_hdr(skb)->saddr == key->faddr.s6_addr32[3] &&
+		       ip_hdr(skb)->daddr == key->laddr.s6_addr32[3];
+	return ipv6_addr_equal(&ipv6_hdr(skb)->saddr, &key->faddr) &&
+	       ipv6_addr_equal(&ipv6_hdr(skb)->daddr, &key->laddr);
 }
 
 void cftcp_sockaddr(void *to, const struct in6_addr *addr)

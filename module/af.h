@@ -3,6 +3,7 @@
 #ifndef _CFTCP_AF_H
 #define _CFTCP_AF_H
 
+#include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/types.h>
 #include <net/ipv6.h>
@@ -156,6 +157,14 @@ static inline const struct cftcp_af_ops *cftcp_wire(const struct cftcp_key *key)
 	return &cftcp_ipv6_ops;
 }
 
+/** cftcp_wire_of() - who carried this segment; any context */
+static inline const struct cftcp_af_ops *cftcp_wire_of(const struct sk_buff *skb)
+{
+	if (!IS_ENABLED(CONFIG_IPV6) || ip_hdr(skb)->version == 4)
+		return &cftcp_ipv4_ops;
+	return &cftcp_ipv6_ops;
+}
+
 /** cftcp_family() - operations of sockets of a family; any context */
 static inline const struct cftcp_af_ops *cftcp_family(const struct sock *sk)
 {
@@ -197,6 +206,16 @@ void cftcp_sock_set_key(struct sock *sk);
  * @sdif: that device, if @dif is a VRF, else 0
  */
 void cftcp_key_set_scope(struct cftcp_key *key, int dif, int sdif);
+/**
+ * cftcp_key_fits() - is a received segment of this connection?
+ * @key: the 4-tuple
+ * @skb: the segment, its IP and TCP headers known and linear
+ *
+ * By addresses and ports; the scope does not count.
+ *
+ * Context: any.
+ */
+bool cftcp_key_fits(const struct cftcp_key *key, const struct sk_buff *skb);
 
 /**
  * cftcp_sockaddr() - write an address as a socket address of its family

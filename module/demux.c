@@ -32,6 +32,22 @@ static bool unfit(struct cftcp_net *cn, const struct cftcp_af_ops *af,
 	return false;
 }
 
+/*
+ * The socket was found without its lock, maybe long ago where netfilter queues
+ * segments: since then it may have become another connection's.
+ */
+static int work_on(struct sock *sk, struct sk_buff *skb)
+{
+	if (unlikely(!cftcp_key_fits(&cftcp_sk(sk)->key, skb))) {
+		cftcp_count_drop(cftcp_sock_net(sk), State);
+		kfree_skb(skb);
+		return 0;
+	}
+	cftcp_early_keep(sk, skb);
+	skb_dst_drop(skb);
+	return cftcp_segment_arrives(sk, skb);
+}
+
 static void to_socket(struct cftcp_net *cn, struct sock *sk,
 		      struct sk_buff *skb)
 {
@@ -43,9 +59,7 @@ static void to_socket(struct cftcp_net *cn, struct sock *sk,
 	skb->dev = NULL;
 	bh_lock_sock_nested(sk);
 	if (!sock_owned_by_user(sk)) {
-		cftcp_early_keep(sk, skb);
-		skb_dst_drop(skb);
-		cftcp_segment_arrives(sk, skb);
+		work_on(sk, skb);
 	} else {
 		if (rcu_access_pointer(sk->sk_rx_dst))
 			skb_dst_drop(skb);
@@ -59,15 +73,14 @@ static void to_socket(struct cftcp_net *cn, struct sock *sk,
 
 int cftcp_demux_backlog(struct sock *sk, struct sk_buff *skb)
 {
-	cftcp_early_keep(sk, skb);
-	skb_dst_drop(skb);
-	return cftcp_segment_arrives(sk, skb);
+	return work_on(sk, skb);
 }
 
 /* A full socket's. */
 static void deliver(struct cftcp_net *cn, struct sock *sk, struct sk_buff *skb)
 {
-	if (unfit(cn, cftcp_sk(sk)->af, skb, sk)) {
+	/* By the segment: the socket may be of another family by now. */
+	if (unfit(cn, cftcp_wire_of(skb), skb, sk)) {
 		kfree_skb(skb);
 		return;
 	}
@@ -276,7 +289,9 @@ bool cftcp_demux_icmp(struct cftcp_arrival *arrival,
 	if (!refcount_inc_not_zero(&cs->inet.sk.sk_refcnt))
 		return true;
 	bh_lock_sock(cftcp_to_sk(cs));
-	cftcp_icmp_arrives(cftcp_to_sk(cs), icmp);
+	/* As in work_on(). */
+	if (!memcmp(&cs->key, &arrival->key, sizeof(cs->key)))
+		cftcp_icmp_arrives(cftcp_to_sk(cs), icmp);
 	bh_unlock_sock(cftcp_to_sk(cs));
 	sock_put(cftcp_to_sk(cs));
 	return true;

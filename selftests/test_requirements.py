@@ -736,4 +736,61 @@ def connection_tracking():
     t.check("counter packets 0 bytes 0 accept" not in counted, counted)
 
 
+class Queue:
+    """Packets that wait for this process: nfnetlink_queue, number 0."""
+
+    def __init__(self, ns):
+        with ns.inside():
+            self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+        t.cleanup(self.socket.close)
+        self.socket.settimeout(5 * t.SLOW)
+        self._tell(2, 1, struct.pack(">BBH", 1, 0, 0))  # bind
+        self._tell(2, 2, struct.pack(">IB", 0, 1))  # without their octets
+
+    def _tell(self, what, kind, body):
+        size = 4 + len(body)
+        body = struct.pack("=HH", size, kind) + body + bytes(-size % 4)
+        head = struct.pack("=IHHII", 20 + len(body), 3 << 8 | what, 1, 0, 0)
+        self.socket.send(head + bytes(4) + body)
+
+    def next(self):
+        """Wait for one and return what lets it go on."""
+        number = self.socket.recv(1000)[24:28]
+        return lambda: self._tell(1, 2, struct.pack(">I", 1) + number)
+
+
+FOREIGN = {"same family": ""} | ({"IPv4": "::ffff:"} if t.FAMILY == 6 else {})
+
+
+@t.test(cases=FOREIGN)
+def held_back_by_netfilter(mapped):
+    """A segment waits while its socket begins another connection: no part of it."""
+    if t.DEBUG:  # that kernel has no such queue
+        return
+    net = t.own_net()
+    listener = net.b.listener(t.STOCK)
+    port = listener.getsockname()[1]
+    ours = net.a.sock()
+    ours.connect((mapped + net.b.address4 if mapped else net.b.address, port))
+    server = listener.accept()[0]
+    t.cleanup(server.close)
+    queue = Queue(net.a)
+    rule = f"type filter hook input priority 0; tcp sport {port} queue"
+    net.a.run(["nft", "-f", "-"], input=f"table inet t {{ chain c {{ {rule}; }}; }}")
+    server.send(b"old")
+    release = queue.next()
+    nowhere = struct.pack("=H14x", socket.AF_UNSPEC)
+    t.equal(t._libc.connect(ours.fileno(), nowhere, len(nowhere)), 0)
+    peer = t.Peer(net)
+    opening = t.Background(ours.connect, (peer.address, peer.port))
+    peer.accept()
+    opening.result()
+    before = net.a.counters()
+    release()
+    t.wait_for(lambda: (net.a.counters() - before)["DropState"] == 1, 5)
+    peer.expect_nothing(100)
+    peer.send("AP", data=b"new")
+    t.equal(ours.recv(10), b"new")
+
+
 t.main()
