@@ -565,7 +565,7 @@ static int receive_error(struct sk_buff *skb, struct inet6_skb_parm *opt,
 
 	meaning(&icmp, ntohl(info));
 	if (cftcp_port_used(&arrival.cn->ports, th->source) &&
-	    cftcp_demux_icmp(&arrival, &icmp))
+	    !no_address(hdr) && cftcp_demux_icmp(&arrival, &icmp))
 		return 0;
 	return stock->err_handler(skb, opt, type, code, offset, info);
 }

@@ -357,6 +357,33 @@ def packet_too_big():
     t.between(max(sizes), 1000, 1280 - 40 - 32, "largest segment")
 
 
+@t.test("MUST-54")
+def icmpv6_is_nothing_to_ipv4():
+    """An error that quotes mapped addresses, which are on no wire."""
+    where = t.net()
+    listener = bound(where.b, t.STOCK, ANY4, listen=True)
+    client = sock(where.a, family=V4)
+    client.connect((where.b.address4, listener.getsockname()[1]))
+    server = accept(listener)
+    capture = t.Capture(where.b, port=client.getsockname()[1])
+    client.send(b"x")
+    sent = capture.wait(lambda segment: segment.len)
+    quoted = t.build(
+        MAPPED + where.a.address4, MAPPED + where.b.address4, sent.sport,
+        sent.dport, sent.seq + 1, sent.ack, "A",
+    )[14:]  # fmt: skip
+    capture.socket.send(
+        t.icmp_frame(
+            B, A, t.PORT_UNREACHABLE, quoted,
+            src_mac=where.b.mac, dst_mac=where.a.mac,
+        )  # fmt: skip
+    )
+    server.send(b"y")
+    t.equal(client.recv(9), b"y")
+    error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    t.equal(error, 0, "error")
+
+
 @t.test("R5461-3", "MUST-54", "C-45")
 def unreachable_while_connecting():
     """ICMPv6 port unreachable ends a connect(); stock's own RST does too."""
