@@ -83,6 +83,7 @@ struct cftcp_syn_options {
  *	device answered
  * @tos: type of service or traffic class that the socket's segments have
  * @ttl: their time to live or hop limit; -1 for the route's
+ * @min_ttl: the least of those that is heard (IP_MINTTL, IPV6_MINHOPCOUNT)
  * @options_len: octets of options or extension headers that @xmit adds
  * @mtu: octets of the largest packet that the path takes, by its route
  * @mtu_reduced: the route learns a smaller path MTU. Socket lock held
@@ -121,6 +122,7 @@ struct cftcp_af_ops {
 	int (*xmit)(struct sock *sk, struct sk_buff *skb);
 	u8 (*tos)(const struct sock *sk);
 	s16 (*ttl)(const struct sock *sk);
+	u8 (*min_ttl)(const struct sock *sk);
 	u16 (*options_len)(const struct sock *sk);
 	u32 (*mtu)(const struct sock *sk, const struct dst_entry *dst);
 	void (*mtu_reduced)(struct sock *sk, u32 mtu);

@@ -87,7 +87,7 @@ void cftcp_icmp_arrives(struct sock *sk, const struct cftcp_icmp *icmp)
 	/* It may have left the connection since the look-up. */
 	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN))
 		return;
-	if (!may_be_in_flight(cs, seq)) {
+	if (icmp->ttl < cs->af->min_ttl(sk) || !may_be_in_flight(cs, seq)) {
 		cftcp_count(cftcp_sock_net(sk), IcmpStray);
 		return;
 	}

@@ -14,6 +14,8 @@ struct tcphdr;
  * @skb: the message, at the network header that it quotes
  * @quoted: the TCP header that it quotes; 8 octets of it are there
  * @daddr: where in @skb the quoted network header names its destination
+ * @ttl: what IP_MINTTL or IPV6_MINHOPCOUNT bounds: the time to live that the
+ *	segment had left (IPv4), the hop limit of the message (IPv6)
  * @origin: SO_EE_ORIGIN_ICMP or SO_EE_ORIGIN_ICMP6
  * @type: ICMP type
  * @code: ICMP code
@@ -26,6 +28,7 @@ struct cftcp_icmp {
 	struct sk_buff *skb;
 	const struct tcphdr *quoted;
 	const void *daddr;
+	u8 ttl;
 	u8 origin;
 	u8 type;
 	u8 code;
@@ -56,7 +59,8 @@ struct cftcp_icmp_kept {
  * @sk: the socket, its spinlock held
  * @icmp: the message
  *
- * Heeded only if what it quotes may be in flight (RFC 5927 section 4.1).
+ * Heeded only if what it quotes may be in flight (RFC 5927 section 4.1), and
+ * within the user's minimum TTL.
  * Kept for cftcp_icmp_deferred() while a process owns the socket.
  *
  * Context: softirq.

@@ -354,6 +354,11 @@ static u16 reply_mss(struct cftcp_net *cn, const struct cftcp_reply *reply)
 
 static const struct net_protocol *stock __read_mostly;
 
+static u8 min_ttl(const struct sock *sk)
+{
+	return READ_ONCE(inet_sk(sk)->min_ttl);
+}
+
 static bool unfit(struct cftcp_net *cn, struct sk_buff *skb,
 		  const struct sock *sk)
 {
@@ -371,7 +376,7 @@ static bool unfit(struct cftcp_net *cn, struct sk_buff *skb,
 		cftcp_count_drop(cn, Policy);
 		return true;
 	}
-	if (sk && ip_hdr(skb)->ttl < READ_ONCE(inet_sk(sk)->min_ttl)) {
+	if (sk && ip_hdr(skb)->ttl < min_ttl(sk)) {
 		cftcp_count_drop(cn, Filter);
 		return true;
 	}
@@ -521,7 +526,7 @@ static int receive_error(struct sk_buff *skb, u32 info)
 	const struct iphdr *iph = (const struct iphdr *)skb->data;
 	const struct tcphdr *th = (const void *)skb->data + iph->ihl * 4;
 	struct cftcp_icmp icmp = {
-		.skb = skb, .quoted = th, .daddr = &iph->daddr,
+		.skb = skb, .quoted = th, .daddr = &iph->daddr, .ttl = iph->ttl,
 		.origin = SO_EE_ORIGIN_ICMP, .type = icmp_hdr(skb)->type,
 		.code = icmp_hdr(skb)->code,
 	};
@@ -601,6 +606,7 @@ const struct cftcp_af_ops cftcp_ipv4_ops = {
 	.xmit		= xmit,
 	.tos		= tos,
 	.ttl		= ttl,
+	.min_ttl	= min_ttl,
 	.options_len	= options_len,
 	.mtu		= mtu,
 	.mtu_reduced	= mtu_reduced,

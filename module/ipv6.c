@@ -399,6 +399,11 @@ static u16 reply_mss(struct cftcp_net *cn, const struct cftcp_reply *reply)
 
 static const struct inet6_protocol *stock __read_mostly;
 
+static u8 min_ttl(const struct sock *sk)
+{
+	return READ_ONCE(pinfo(sk)->min_hopcount);
+}
+
 static bool unfit(struct cftcp_net *cn, struct sk_buff *skb,
 		  const struct sock *sk)
 {
@@ -416,8 +421,7 @@ static bool unfit(struct cftcp_net *cn, struct sk_buff *skb,
 		cftcp_count_drop(cn, Policy);
 		return true;
 	}
-	if (sk && ipv6_hdr(skb)->hop_limit <
-		  READ_ONCE(pinfo(sk)->min_hopcount)) {
+	if (sk && ipv6_hdr(skb)->hop_limit < min_ttl(sk)) {
 		cftcp_count_drop(cn, Filter);
 		return true;
 	}
@@ -437,7 +441,8 @@ static struct ip_options_rcu *return_route(const struct sk_buff *skb)
 
 static bool bad_source(struct cftcp_net *cn, const struct sk_buff *skb)
 {
-	return !(ipv6_addr_type(&ipv6_hdr(skb)->saddr) & IPV6_ADDR_UNICAST);
+	return !(ipv6_addr_type(&ipv6_hdr(skb)->saddr) & IPV6_ADDR_UNICAST) ||
+	       !ipv6_unicast_destination(skb);
 }
 
 static void fill_arrival(struct cftcp_arrival *arrival,
@@ -554,6 +559,7 @@ static int receive_error(struct sk_buff *skb, struct inet6_skb_parm *opt,
 	const struct tcphdr *th = (const void *)skb->data + offset;
 	struct cftcp_icmp icmp = {
 		.skb = skb, .quoted = th, .daddr = &hdr->daddr,
+		.ttl = ipv6_hdr(skb)->hop_limit,
 		.origin = SO_EE_ORIGIN_ICMP6, .type = type, .code = code,
 	};
 	struct cftcp_arrival arrival = {
@@ -608,6 +614,7 @@ const struct cftcp_af_ops cftcp_ipv6_ops = {
 	.xmit		= xmit,
 	.tos		= tos,
 	.ttl		= ttl,
+	.min_ttl	= min_ttl,
 	.options_len	= options_len,
 	.mtu		= mtu,
 	.mtu_reduced	= mtu_reduced,

@@ -52,7 +52,7 @@
 	X(DelayedAck,		"ACKs sent by the delay timer")		\
 	X(OutOfOrder,		"segments kept out of order")		\
 	X(DuplicateFin,		"FINs seen again")			\
-	X(IcmpStray,		"ICMP messages about nothing in flight") \
+	X(IcmpStray,		"ICMP messages with a wrong number or TTL") \
 	X(MtuBlackHole,		"MSS lowered, for full segments vanish") \
 	X(MtuProbe,		"segments sent to try a larger MSS")	\
 	X(MtuReduced,		"path MTUs that ICMP told and that were obeyed") \

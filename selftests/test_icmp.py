@@ -57,10 +57,12 @@ def quoting(peer, seq, flags="A", data=b""):
     )[14:]
 
 
-def icmp(peer, what, seq, rest=0, data=b""):
+def icmp(peer, what, seq, rest=0, data=b"", **odd):
     quote = quoting(peer, seq, data=data)[: 1232 if SIX else 548]
     peer.frame(
-        t.icmp_frame(peer.address, peer.net.a.address, what, quote, rest)
+        t.icmp_frame(
+            peer.address, peer.net.a.address, what, quote, rest, **odd
+        )
     )
 
 
@@ -154,6 +156,20 @@ def number_not_in_flight():
     for seq in 51, 100, 101:
         icmp(peer, HARD, seq)
         t.wait_for(lambda: error_of(ours) == errno.ECONNREFUSED, 2, f"{seq}")
+
+
+@t.test("R5927-1", "MUST-54")
+def from_too_far():
+    """IP_MINTTL: of what is quoted; IPV6_MINHOPCOUNT: of the message."""
+    ours, peer = reach("ESTABLISHED")
+    before = peer.net.a.counters()["IcmpStray"]
+    ours.setsockopt(t.IP, t.IP_MINTTL, 65)
+    icmp(peer, HARD, 1, ttl=64 if SIX else 255)
+    t.wait_for(lambda: peer.net.a.counters()["IcmpStray"] == before + 1, 2)
+    t.equal(error_of(ours), 0, "error")
+    ours.setsockopt(t.IP, t.IP_MINTTL, 64)
+    icmp(peer, HARD, 1)
+    t.wait_for(lambda: error_of(ours) == errno.ECONNREFUSED, 2)
 
 
 @t.test("R5927-3", "MUST-54")
