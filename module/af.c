@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Addresses of both families in one form: IPv4's are mapped. */
 #include <linux/tcp.h>
+#include <net/dsfield.h>
+#include <net/inet_ecn.h>
 #include <net/inet_sock.h>
 #include <net/l3mdev.h>
 
@@ -107,6 +109,14 @@ bool cftcp_key_fits(const struct cftcp_key *key, const struct sk_buff *skb)
 		       ip_hdr(skb)->daddr == key->laddr.s6_addr32[3];
 	return ipv6_addr_equal(&ipv6_hdr(skb)->saddr, &key->faddr) &&
 	       ipv6_addr_equal(&ipv6_hdr(skb)->daddr, &key->laddr);
+}
+
+u8 cftcp_answer_tos(const struct sk_buff *skb)
+{
+	u8 tos = ip_hdr(skb)->version == 4 ? ip_hdr(skb)->tos :
+		 ipv6_get_dsfield(ipv6_hdr(skb));
+
+	return tos & ~INET_ECN_MASK;
 }
 
 void cftcp_sockaddr(void *to, const struct in6_addr *addr)

@@ -219,6 +219,9 @@ void cftcp_key_set_scope(struct cftcp_key *key, int dif, int sdif);
  */
 bool cftcp_key_fits(const struct cftcp_key *key, const struct sk_buff *skb);
 
+/** cftcp_answer_tos() - a segment's type of service, but for its ECN bits */
+u8 cftcp_answer_tos(const struct sk_buff *skb);
+
 /**
  * cftcp_sockaddr() - write an address as a socket address of its family
  * @to: room of a struct sockaddr_in6

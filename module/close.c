@@ -214,7 +214,7 @@ static void do_rst_reply(struct sock *sk, struct sk_buff *skb)
 	struct cftcp_segment seg;
 
 	cftcp_segment_parse(skb, &cftcp_sk(sk)->key, &seg);
-	cftcp_reply_rst(cftcp_sock_net(sk), &seg);
+	cftcp_reply_rst(sk, &seg);
 }
 
 /* The errno of a reset, by the state that it hit (RFC leaves it open). */

@@ -44,15 +44,21 @@
  * Answers without a connection.
  */
 
-void cftcp_reply_rst(struct cftcp_net *cn, const struct cftcp_segment *seg)
+void cftcp_reply_rst(const struct sock *sk, const struct cftcp_segment *seg)
 {
+	struct cftcp_net *cn = cftcp_sock_net(sk);
 	struct cftcp_reply reply = {
 		.key = *seg->key, .ttl = -1, .flags = CFTCP_FLAG_RST,
+		.tos = cftcp_answer_tos(seg->skb),
+		.mark = READ_ONCE(sk->sk_mark),
+		.oif = READ_ONCE(sk->sk_bound_dev_if),
+		.priority = READ_ONCE(sk->sk_priority), .uid = sk->sk_uid,
 	};
 
 	if (seg->flags & CFTCP_FLAG_RST)
 		return;
-	if (netif_index_is_l3_master(cn->net, seg->skb->skb_iif))
+	if (!reply.oif &&
+	    netif_index_is_l3_master(cn->net, seg->skb->skb_iif))
 		reply.oif = seg->skb->skb_iif;
 	if (seg->flags & CFTCP_FLAG_ACK) {
 		reply.seq = seg->ack;
@@ -553,7 +559,7 @@ static bool established(struct sock *sk, const struct cftcp_segment *seg)
 	u64 now = cs->now;
 
 	if (seg->ack != cs->snd_nxt) {
-		cftcp_reply_rst(cftcp_sock_net(sk), seg);
+		cftcp_reply_rst(sk, seg);
 		return false;
 	}
 	note_timestamp(sk, seg);
@@ -827,7 +833,7 @@ static void arrives_syn_sent(struct sock *sk, struct cftcp_segment *seg)
 
 	if (ack && seg->ack != cs->iss + 1) {
 		drop(sk, Ack);
-		cftcp_reply_rst(cftcp_sock_net(sk), seg);
+		cftcp_reply_rst(sk, seg);
 		return;
 	}
 	if (seg->flags & CFTCP_FLAG_RST) {
@@ -915,7 +921,7 @@ static void arrives_closed(struct sock *sk, struct cftcp_segment *seg)
 		seg->skb = NULL;
 	} else {
 		drop(sk, State);
-		cftcp_reply_rst(cn, seg);
+		cftcp_reply_rst(sk, seg);
 	}
 	rcu_read_unlock();
 }

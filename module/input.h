@@ -23,14 +23,16 @@ struct sock;
 int cftcp_segment_arrives(struct sock *sk, struct sk_buff *skb);
 /**
  * cftcp_reply_rst() - RST in answer to a segment without a connection
- * @cn: the namespace
+ * @sk: the socket that it came to, maybe a listener: its mark, priority, device
+ *	and user choose the way
  * @seg: the segment; nothing is sent if it is a RST itself
  *
- * RFC 9293 section 3.5.2: SEQ=SEG.ACK, or SEQ=0 ACK=SEG.SEQ+SEG.LEN.
+ * RFC 9293 section 3.5.2: SEQ=SEG.ACK, or SEQ=0 ACK=SEG.SEQ+SEG.LEN. It has the
+ * segment's type of service, but is never capable of ECN.
  *
  * Context: any.
  */
-void cftcp_reply_rst(struct cftcp_net *cn, const struct cftcp_segment *seg);
+void cftcp_reply_rst(const struct sock *sk, const struct cftcp_segment *seg);
 /**
  * cftcp_paws_reject() - is this timestamp old? (RFC 7323 section 5.3)
  * @seg: a segment with timestamps

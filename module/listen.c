@@ -158,7 +158,8 @@ static struct cftcp_reply reply_of(const struct cftcp_request *req, u32 tsval)
 		.tsecr = req->ts_recent, .ack = req->irs + 1,
 		.tos = af->tos(lsk), .ttl = af->ttl(lsk),
 		.mark = req->mark, .oif = req->iif,
-		.priority = lsk->sk_priority, .route = req->route,
+		.priority = lsk->sk_priority, .uid = lsk->sk_uid,
+		.route = req->route,
 	};
 }
 
@@ -541,7 +542,7 @@ void cftcp_listen_arrives(struct sock *lsk, const struct cftcp_segment *seg,
 	/* Second: check for an ACK. */
 	if (seg->flags & CFTCP_FLAG_ACK) {
 		drop(cn, Ack);
-		cftcp_reply_rst(cn, seg);
+		cftcp_reply_rst(lsk, seg);
 		return;
 	}
 	if (!(seg->flags & CFTCP_FLAG_SYN) || seg->flags & CFTCP_FLAG_FIN) {
@@ -802,7 +803,7 @@ static void overflow(struct cftcp_request *req, const struct cftcp_segment *seg)
 	drop(req->cn, Listen);
 	if (!cftcp_sysctl(req->cn, abort_on_overflow))
 		return;
-	cftcp_reply_rst(req->cn, seg);
+	cftcp_reply_rst(req->listener, seg);
 	drop_request(req, "abort_on_overflow");
 }
 
@@ -865,7 +866,7 @@ static bool request_steps(struct cftcp_request *req,
 	}
 	if (seg->ack != req->iss + 1) {
 		drop(cn, Ack);
-		cftcp_reply_rst(cn, seg);
+		cftcp_reply_rst(req->listener, seg);
 		return false;
 	}
 	if (awaits_text(req) && seg->end_seq == req->irs + 1) {

@@ -289,6 +289,7 @@ static void send_ack(struct cftcp_time_wait *tw)
 		.has_ts = tw->ts_ok, .tsecr = READ_ONCE(tw->ts_recent),
 		.tos = tw->tos, .ttl = tw->ttl, .mark = tw->mark,
 		.oif = tw->oif, .priority = tw->priority, .route = tw->route,
+		.uid = sock_net_uid(net_of(tw)->net, NULL),
 	};
 
 	if (tw->ts_ok)

@@ -3,6 +3,7 @@
 """The way of segments: routes, devices, marks, source routes, path MTU."""
 
 import errno
+import os
 import socket
 import struct
 
@@ -196,6 +197,31 @@ def rule_that_prohibits():
     for_now(net.a, f"rule add from {net.a.address} to {t.GHOST} prohibit")
     with t.fails_with(errno.EACCES):
         net.a.sock().connect((t.GHOST, 9))
+
+
+@t.test(cases={"mark": "fwmark 7", "user": "uidrange 1234-1234"})
+def answers_of_a_listener(rule):
+    """SYN,ACK and RST go where its children's segments go."""
+    net = t.net()
+    for_now(net.a, f"rule add {rule} table 77")
+    for_now(
+        net.a,
+        f"route add {t.GHOST}/{HOST} via {net.b.address} dev a0 table 77",
+        f"route del {t.GHOST}/{HOST} table 77",
+    )
+    listener = net.a.listener()
+    listener.setsockopt(socket.SOL_SOCKET, SO_MARK, 7)
+    os.fchown(listener.fileno(), 1234, -1)
+    peer, stranger = t.Peer(net), t.Peer(net)
+    peer.connect(listener.getsockname()[1])
+    child = listener.accept()[0]
+    t.cleanup(child.close)
+    said(child, peer)
+    t.equal({mac_of(seg) for seg in peer.all}, {net.b.mac}, "SYN,ACK, text")
+    stranger.dut_port = peer.dut_port
+    stranger.send("A", tos=0xB9)
+    reset = stranger.expect("R")
+    t.equal((mac_of(reset), reset.tos), (net.b.mac, 0xB8), "RST")
 
 
 @t.test()

@@ -588,6 +588,11 @@ u32 cftcp_event(struct sock *sk, enum cftcp_event event, struct sk_buff *skb)
 	return cell.act;
 }
 
+u8 cftcp_answer_tos(const struct sk_buff *skb)
+{
+	return 0;
+}
+
 struct cftcp_entry *cftcp_lookup(struct cftcp_net *cn,
 				 const struct cftcp_key *key)
 {

@@ -66,6 +66,9 @@ typedef struct { const void *kernel; } sockptr_t;
 struct sock {
 	int sk_family;
 	int sk_state;
+	int sk_bound_dev_if;
+	u32 sk_mark, sk_priority;
+	kuid_t sk_uid;
 	int sk_err, sk_err_soft;
 	u8 sk_shutdown;
 	u8 sk_userlocks;
