@@ -99,7 +99,8 @@ struct cftcp_syn_options {
  *	or, as a source route, is gone back by. Socket lock held
  * @return_route: way back of the source route that a packet came by, for
  *	kfree(); NULL if there is none
- * @bad_source: can nobody be answered at the source of this SYN? (MUST-63)
+ * @unanswerable: is a SYN from where nobody can be answered (MUST-63), or to
+ *	an address of many hosts (anycast)?
  *
  * By the family of a socket, cftcp_family():
  *
@@ -135,7 +136,7 @@ struct cftcp_af_ops {
 		      const struct sock *sk);
 	void (*heard)(struct sock *sk, const struct sk_buff *skb);
 	struct ip_options_rcu *(*return_route)(const struct sk_buff *skb);
-	bool (*bad_source)(struct cftcp_net *cn, const struct sk_buff *skb);
+	bool (*unanswerable)(struct cftcp_net *cn, const struct sk_buff *skb);
 	int (*pre_connect)(struct sock *sk, struct sockaddr *uaddr,
 			   int addr_len);
 	int (*connect)(struct sock *sk, struct sockaddr *uaddr, int addr_len);

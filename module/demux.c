@@ -195,7 +195,7 @@ static void to_listener(struct cftcp_arrival *arrival, struct sock *lsk,
 		kfree_skb(skb);
 		return;
 	}
-	if (af->bad_source(arrival->cn, skb)) {
+	if (af->unanswerable(arrival->cn, skb)) {
 		cftcp_count_drop(arrival->cn, Address);
 		kfree_skb(skb);
 		return;

@@ -383,7 +383,7 @@ static bool unfit(struct cftcp_net *cn, struct sk_buff *skb,
 	return false;
 }
 
-static bool bad_source(struct cftcp_net *cn, const struct sk_buff *skb)
+static bool unanswerable(struct cftcp_net *cn, const struct sk_buff *skb)
 {
 	unsigned int type = inet_addr_type_dev_table(cn->net, skb->dev,
 						     ip_hdr(skb)->saddr);
@@ -618,7 +618,7 @@ const struct cftcp_af_ops cftcp_ipv4_ops = {
 	.unfit		= unfit,
 	.heard		= heard,
 	.return_route	= cftcp_ipopt_return_route,
-	.bad_source	= bad_source,
+	.unanswerable	= unanswerable,
 	.pre_connect	= pre_connect,
 	.connect	= connect,
 	.unconnect	= unconnect,

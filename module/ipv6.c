@@ -439,7 +439,7 @@ static struct ip_options_rcu *return_route(const struct sk_buff *skb)
 	return NULL;
 }
 
-static bool bad_source(struct cftcp_net *cn, const struct sk_buff *skb)
+static bool unanswerable(struct cftcp_net *cn, const struct sk_buff *skb)
 {
 	return !(ipv6_addr_type(&ipv6_hdr(skb)->saddr) & IPV6_ADDR_UNICAST) ||
 	       !ipv6_unicast_destination(skb);
@@ -626,7 +626,7 @@ const struct cftcp_af_ops cftcp_ipv6_ops = {
 	.unfit		= unfit,
 	.heard		= heard,
 	.return_route	= return_route,
-	.bad_source	= bad_source,
+	.unanswerable	= unanswerable,
 	.pre_connect	= pre_connect,
 	.connect	= connect,
 	.unconnect	= unconnect,

@@ -15,6 +15,7 @@ import cftest as t  # noqa: E402
 A, B = t.address_of(1, 6), t.address_of(2, 6)
 ANY, ANY4, ONE, ONE4 = "::", "0.0.0.0", "::1", "127.0.0.1"
 MAPPED = "::ffff:"
+IPV6_JOIN_ANYCAST = 27
 V6, V4 = socket.AF_INET6, socket.AF_INET
 STACKS = {
     "cftcp-cftcp": (t.DUT, t.DUT),
@@ -203,6 +204,25 @@ def link_local():
         made.sendall(name.encode())
         t.equal(server.recv(9), name.encode(), "data")
         local = 0
+
+
+@t.test("MUST-57")
+def anycast():
+    """Who is one of many answers no SYN, as stock TCP."""
+    where = t.own_net()
+    where.a.address = "fd09::77"
+    with where.a.inside():
+        holder = socket.socket(V6, socket.SOCK_DGRAM)
+        t.cleanup(holder.close)
+        request = t._raw(where.a.address) + struct.pack(
+            "=I", socket.if_nametoindex(where.a.device)
+        )
+    holder.setsockopt(socket.IPPROTO_IPV6, IPV6_JOIN_ANYCAST, request)
+    peer = t.Peer(where)
+    peer.dut_port = bound(where.a, t.DUT, ANY, listen=True).getsockname()[1]
+    peer.send("S")
+    t.wait_for(lambda: where.a.counters()["DropAddress"] == 1, 5)
+    peer.expect_nothing(100)
 
 
 # --- extension headers ---------------------------------------------------------
