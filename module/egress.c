@@ -75,7 +75,9 @@ static bool by_qdisc(const struct sock *sk)
 	return READ_ONCE(sk->sk_pacing_status) == SK_PACING_FQ;
 }
 
-/* Two segments at once, or what takes a quarter of a millisecond. */
+/* Two segments at once, or what takes a quarter of a millisecond; there is no
+ * room for more than LIMIT_MAX.
+ */
 static u32 paced_room(struct sock *sk, unsigned long rate, u32 mss)
 {
 	struct cftcp_egress *egress = &cftcp_sk(sk)->egress;
@@ -84,7 +86,7 @@ static u32 paced_room(struct sock *sk, unsigned long rate, u32 mss)
 		cftcp_timer_paced(sk, egress->paced_at);
 		return 0;
 	}
-	return max_t(unsigned long, 2 * mss, rate >> 12);
+	return max_t(u32, 2 * mss, min_t(unsigned long, rate >> 12, LIMIT_MAX));
 }
 
 /* What is left of the half has no room for a segment. */

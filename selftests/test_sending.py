@@ -212,6 +212,18 @@ def max_pacing_rate(kind):
 
 
 @t.test("API")
+def max_pacing_rate_of_8_octets():
+    """Beyond all that there is: text and FIN leave."""
+    ours, peer = t.with_peer(t.net())
+    rate = struct.pack("=Q", 1 << 50)
+    ours.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, rate)
+    ours.send(b"text")
+    t.equal(peer.expect_data(4), b"text")
+    ours.close()
+    peer.expect("FA")
+
+
+@t.test("API")
 def pacing_rate_of_all():
     """net.cftcp.pacing_rate."""
     net = t.net()
