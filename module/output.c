@@ -328,7 +328,7 @@ void cftcp_send_syn(struct sock *sk)
 
 /*
  * The send queue: sk_write_queue holds what was never sent, rtx what is in
- * flight.
+ * flight, rtx_sacked what of that the peer holds.
  */
 
 /* What @must be there is charged beyond what limits there are. */
@@ -380,9 +380,10 @@ void cftcp_purge_send(struct sock *sk)
 	cs->lost_segs = 0;
 }
 
-static void rtx_insert(struct cftcp_sock *cs, struct sk_buff *skb)
+void cftcp_rtx_insert(struct cftcp_sock *cs, struct sk_buff *skb)
 {
-	struct rb_node **link = &cs->rtx.rb_node, *parent = NULL;
+	struct rb_root *tree = cftcp_rtx_tree(cs, skb);
+	struct rb_node **link = &tree->rb_node, *parent = NULL;
 
 	while (*link) {
 		parent = *link;
@@ -391,7 +392,7 @@ static void rtx_insert(struct cftcp_sock *cs, struct sk_buff *skb)
 			&parent->rb_left : &parent->rb_right;
 	}
 	rb_link_node(&skb->rbnode, parent, link);
-	rb_insert_color(&skb->rbnode, &cs->rtx);
+	rb_insert_color(&skb->rbnode, tree);
 }
 
 /* Before shared fields are written: the last clone may still be on its way. */
@@ -445,7 +446,7 @@ int cftcp_split(struct sock *sk, struct sk_buff *skb, u32 len)
 		__skb_queue_after(&sk->sk_write_queue, skb, rest);
 		return 0;
 	}
-	rtx_insert(cs, rest);
+	cftcp_rtx_insert(cs, rest);
 	if (!list_empty(&cb->node))
 		list_add(&cb2->node, &cb->node);
 	if (cb->sacked & CFTCP_SEG_SACKED)
@@ -668,7 +669,7 @@ static int send_head(struct sock *sk, struct sk_buff *skb, u32 len, u32 mss)
 	if (err == -ENOMEM || err == -EBUSY)
 		return err;
 	__skb_unlink(skb, &sk->sk_write_queue);
-	rtx_insert(cs, skb);
+	cftcp_rtx_insert(cs, skb);
 	list_add_tail(&cb->node, &cs->sent);
 	cs->snd_nxt = cb->end_seq;
 	if (skb->len % mss)

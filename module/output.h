@@ -156,17 +156,36 @@ unsigned int cftcp_write_options(u8 *ptr, const struct cftcp_syn_options *syn,
  */
 struct sk_buff *cftcp_reply_segment(const struct cftcp_reply *reply);
 
-/* Rtx queue: a tree by sequence number. Socket lock held for all. */
+/*
+ * Rtx queue: two trees by sequence number, what is SACKED in one of its own.
+ * Socket lock held for all.
+ */
 /** cftcp_rtx_head() - oldest segment not acknowledged, or NULL */
 static inline struct sk_buff *cftcp_rtx_head(const struct cftcp_sock *cs)
 {
-	return skb_rb_first(&cs->rtx);
+	struct sk_buff *skb = skb_rb_first(&cs->rtx);
+	struct sk_buff *sacked = skb_rb_first(&cs->rtx_sacked);
+
+	if (!skb || (sacked && cftcp_before(cftcp_cb(sacked)->seq,
+					    cftcp_cb(skb)->seq)))
+		return sacked;
+	return skb;
 }
 
-/** cftcp_rtx_unlink() - take a segment out of the rtx queue */
+/** cftcp_rtx_tree() - the tree that a segment is in, or belongs into */
+static inline struct rb_root *cftcp_rtx_tree(struct cftcp_sock *cs,
+					     const struct sk_buff *skb)
+{
+	return cftcp_cb(skb)->sacked & CFTCP_SEG_SACKED ? &cs->rtx_sacked :
+							  &cs->rtx;
+}
+
+/** cftcp_rtx_insert() - put a segment into its tree of the rtx queue */
+void cftcp_rtx_insert(struct cftcp_sock *cs, struct sk_buff *skb);
+/** cftcp_rtx_unlink() - take a segment out of the rtx queue and its list */
 static inline void cftcp_rtx_unlink(struct cftcp_sock *cs, struct sk_buff *skb)
 {
-	rb_erase(&skb->rbnode, &cs->rtx);
+	rb_erase(&skb->rbnode, cftcp_rtx_tree(cs, skb));
 	list_del_init(&cftcp_cb(skb)->node);
 }
 

@@ -9,8 +9,9 @@
  *
  * Beside the tree by sequence number, a segment is in one of two lists, both
  * in the order in which segments left: sent, as long as it may be on its way;
- * lost. What is SACKed is in neither. So an ACK costs what it tells, however
- * much is in flight.
+ * lost. What is SACKED is in neither, but in a tree of its own, so that who
+ * tells of it again makes nobody look at it. So an ACK costs what it newly
+ * tells, however much is in flight, in however many pieces.
  */
 #include "input.h"
 #include "output.h"
@@ -158,7 +159,7 @@ static void advance_una(struct sock *sk, u32 ack, struct delivery *d)
 		cs->highest_sacked = ack;
 }
 
-/* First segment in flight that ends after @seq. */
+/* First segment in flight that ends after @seq and is not SACKED. */
 static struct sk_buff *find_flight(const struct cftcp_sock *cs, u32 seq)
 {
 	struct rb_node *node = cs->rtx.rb_node;
@@ -177,7 +178,24 @@ static struct sk_buff *find_flight(const struct cftcp_sock *cs, u32 seq)
 	return found;
 }
 
-/* Cut segments at the edges of a block; whole ones inside of it are marked. */
+static void take_sack(struct cftcp_sock *cs, struct sk_buff *skb,
+		      struct delivery *d)
+{
+	struct cftcp_cb *cb = cftcp_cb(skb);
+
+	delivered(cs, cb, d);
+	d->sacked = true;
+	forget_marks(cs, cb);
+	cftcp_rtx_unlink(cs, skb);
+	cb->sacked &= ~CFTCP_SEG_LOST;
+	cb->sacked |= CFTCP_SEG_SACKED;
+	cs->sacked_segs++;
+	cftcp_rtx_insert(cs, skb);
+	if (cftcp_after(cb->end_seq, cs->highest_sacked))
+		cs->highest_sacked = cb->end_seq;
+}
+
+/* Cut segments at the edges of a block; whole ones inside of it are taken. */
 static void sack_block(struct sock *sk, struct cftcp_sack block,
 		       struct delivery *d)
 {
@@ -190,26 +208,14 @@ static void sack_block(struct sock *sk, struct cftcp_sack block,
 
 		if (!cftcp_before(cb->seq, block.end))
 			return;
-		if (!(cb->sacked & CFTCP_SEG_SACKED)) {
-			cut = cftcp_before(cb->seq, block.start) ?
-				block.start - cb->seq : block.end - cb->seq;
-			if (cut < skb->len && cftcp_split(sk, skb, cut))
-				return;
-		}
+		cut = cftcp_before(cb->seq, block.start) ?
+			block.start - cb->seq : block.end - cb->seq;
+		if (cut < skb->len && cftcp_split(sk, skb, cut))
+			return;
 		next = skb_rb_next(skb);
-		if (cftcp_before(cb->seq, block.start) ||
-		    cftcp_after(cb->end_seq, block.end) ||
-		    (cb->sacked & CFTCP_SEG_SACKED))
-			continue;
-		delivered(cs, cb, d);
-		d->sacked = true;
-		forget_marks(cs, cb);
-		list_del_init(&cb->node);
-		cb->sacked &= ~CFTCP_SEG_LOST;
-		cb->sacked |= CFTCP_SEG_SACKED;
-		cs->sacked_segs++;
-		if (cftcp_after(cb->end_seq, cs->highest_sacked))
-			cs->highest_sacked = cb->end_seq;
+		if (!cftcp_before(cb->seq, block.start) &&
+		    !cftcp_after(cb->end_seq, block.end))
+			take_sack(cs, skb, d);
 	}
 }
 
@@ -617,13 +623,11 @@ static void forget_sacks(struct cftcp_sock *cs)
 {
 	struct sk_buff *skb;
 
-	for (skb = cftcp_rtx_head(cs); skb; skb = skb_rb_next(skb)) {
-		struct cftcp_cb *cb = cftcp_cb(skb);
-
-		if (!(cb->sacked & CFTCP_SEG_SACKED))
-			continue;
-		cb->sacked &= ~CFTCP_SEG_SACKED;
-		mark_lost(cs, cb);
+	while ((skb = skb_rb_first(&cs->rtx_sacked))) {
+		cftcp_rtx_unlink(cs, skb);
+		cftcp_cb(skb)->sacked &= ~CFTCP_SEG_SACKED;
+		cftcp_rtx_insert(cs, skb);
+		mark_lost(cs, cftcp_cb(skb));
 	}
 	cs->sacked_segs = 0;
 	cs->highest_sacked = cs->snd_una;

@@ -87,6 +87,7 @@ void cftcp_sock_init_fields(struct sock *sk)
 	cs->entry.kind = CFTCP_KIND_SOCK;
 	cs->entry.family = sk->sk_family;
 	cs->rtx = RB_ROOT;
+	cs->rtx_sacked = RB_ROOT;
 	cftcp_recovery_reset(cs);
 	cs->ofo = RB_ROOT;
 	INIT_HLIST_NODE(&cs->port_node);

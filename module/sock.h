@@ -218,8 +218,9 @@ struct cftcp_saved_syn {
  * @dup_acks: duplicate ACKs in a row
  * @timeouts: how often the RTO fired since anything was acknowledged
  *
- * @rtx: segments sent and not acknowledged, by seq; sk_write_queue holds what
- *	was never sent
+ * @rtx: segments sent and neither acknowledged nor SACKED, by seq;
+ *	sk_write_queue holds what was never sent
+ * @rtx_sacked: segments sent and SACKED, by seq
  * @ofo: segments received out of order, by seq
  * @sacks: blocks to report, most recent first
  * @sack_count: how many
@@ -227,7 +228,7 @@ struct cftcp_saved_syn {
  * @sent: segments in @rtx that may be on their way, by the time they left
  * @lost: segments in @rtx marked CFTCP_SEG_LOST, those first that left first
  * @highest_sacked: number after the highest octet known to have arrived
- * @sacked_segs: segments in @rtx marked CFTCP_SEG_SACKED
+ * @sacked_segs: segments in @rtx_sacked: those marked CFTCP_SEG_SACKED
  * @lost_segs: segments in @rtx marked CFTCP_SEG_LOST
  * @recovery_point: SND.NXT when the loss was noticed
  * @rack_sent_at: ns, send time of the latest segment known to have arrived
@@ -356,6 +357,7 @@ struct cftcp_sock {
 	u8 timeouts;
 
 	struct rb_root rtx;
+	struct rb_root rtx_sacked;
 	struct rb_root ofo;
 	struct cftcp_sack sacks[CFTCP_MAX_SACKS];
 	u8 sack_count;

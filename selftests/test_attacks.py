@@ -3,6 +3,7 @@
 """Attacks, each with a figure: floods, guesses, and peers that never answer."""
 import contextlib
 import ctypes
+import fcntl
 import os
 import socket
 import struct
@@ -402,6 +403,64 @@ def tiny_out_of_order(step):
     if step > 0:
         peer.send("PA", data=b"abc")  # fills the first two holes
         t.equal(t.read_exactly(ours, 4), b"abcx", "text")
+
+
+SO_SNDBUFFORCE, SIOCOUTQNSD = 32, 0x894B
+CRUMB_EVERY = 1024  # octets
+
+
+def told_again(crumbs):
+    """ns for an ACK that tells what is known, of a flight with so many crumbs."""
+    net, size = t.net(), crumbs * CRUMB_EVERY
+    ours, peer = t.with_peer(net, ws=10, sack=True)
+    ours.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, max(size, 1 << 16))
+    first = peer.irs + 1 + CRUMB_EVERY // 2
+    fields, step = {}, 2 * CRUMB_EVERY  # two crumbs, of one octet, an ACK
+    for at, edge in enumerate((0, 1, CRUMB_EVERY, CRUMB_EVERY + 1)):
+        fields[f"_{24 + 4 * at}"] = first + edge, step
+    blocks = [
+        (first + n * CRUMB_EVERY, peer.irs + 1 + size) for n in range(4)
+    ]
+    with deaf(peer):
+        ours.sendall(bytes(size))
+        t.wait_for(lambda: not unsent(ours), 5, "all in flight")
+        for opts, count, steps in (
+            (t.opt_sack((0, 0), (0, 0)), crumbs // 2, fields),
+            (t.opt_sack(*blocks), 1, {}),
+        ):
+            frame = segment(peer, "A", opts=b"\1\1" + opts)
+            blast(net, frame, count, **steps)
+        pieces = sacked(ours)
+        count = 512 // (8 if t.DEBUG else 1)
+        cost = min(blast(net, frame, count) for _ in range(3)) / count * 1e9
+    t.equal(sacked(ours), pieces, "segments SACKed")
+    t.check(pieces >= 2 * crumbs - 1, f"{pieces} pieces of {crumbs} crumbs")
+    peer.send("RA")
+    return pieces, cost
+
+
+def unsent(ours):
+    """Octets that have never left."""
+    return struct.unpack("i", fcntl.ioctl(ours, SIOCOUTQNSD, bytes(4)))[0]
+
+
+def sacked(ours):
+    """Segments that are marked so."""
+    info = ours.getsockopt(t.SOL_TCP, socket.TCP_INFO, 32)
+    return struct.unpack_from("I", info, 28)[0]
+
+
+@t.test("R6675-2", "R2018-6")
+def known_sacks():
+    """ACKs whose blocks cover a flight in crumbs again cost what others do."""
+    (few, cost), (many, most) = (
+        told_again(crumbs) for crumbs in (16, (32 << 20) // CRUMB_EVERY // PART)
+    )
+    t.note(
+        f"four blocks that tell again of {few} segments: {cost:.0f} ns an ACK,",
+        f"of {many}: {most:.0f} ns",
+    )
+    t.between(most / cost, 0, 4 if t.DEBUG else 1.5, "cost of many pieces")
 
 
 # How they are made to wait: FIN-WAIT-2, text that is never read, LAST-ACK.

@@ -91,9 +91,36 @@ static bool all_told(u32 from, u32 to)
 	return from == to;
 }
 
+/* What is in flight, in order: of both trees. */
+struct walk {
+	struct sk_buff *rtx, *sacked;
+};
+
+static struct walk flight(struct cftcp_sock *cs)
+{
+	return (struct walk){ skb_rb_first(&cs->rtx),
+			      skb_rb_first(&cs->rtx_sacked) };
+}
+
+static struct sk_buff *next_of(struct walk *walk)
+{
+	bool sacked = !walk->rtx ||
+		      (walk->sacked && cftcp_before(cftcp_cb(walk->sacked)->seq,
+						    cftcp_cb(walk->rtx)->seq));
+	struct sk_buff **from = sacked ? &walk->sacked : &walk->rtx;
+	struct sk_buff *skb = *from;
+
+	if (!skb)
+		return NULL;
+	must(!(cftcp_cb(skb)->sacked & CFTCP_SEG_SACKED) == !sacked);
+	*from = skb_rb_next(skb);
+	return skb;
+}
+
 static void check_queue(struct sock *sk)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct walk walk = flight(cs);
 	int cost = 0;
 	struct sk_buff *skb;
 	u32 seq = cs->snd_nxt;
@@ -104,7 +131,7 @@ static void check_queue(struct sock *sk)
 		cost += skb->truesize;
 	}
 	must(seq == cs->write_seq);
-	for (skb = cftcp_rtx_head(cs); skb; skb = skb_rb_next(skb))
+	while ((skb = next_of(&walk)))
 		cost += skb->truesize;
 	must(cost == sk->sk_wmem_queued && cost == sk->sk_charged);
 }
@@ -114,6 +141,7 @@ static void check_board(struct sock *sk)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	u32 sacked = 0, lost = 0, segs = 0, end = cs->snd_una;
 	struct sk_buff *skb = cftcp_rtx_head(cs);
+	struct walk walk = flight(cs);
 
 	must(!skb == (cs->snd_una == cs->snd_nxt));
 	if (skb) {
@@ -121,7 +149,7 @@ static void check_board(struct sock *sk)
 		must(!cftcp_after(end, cs->snd_una));
 		must(cut_refused || end == cs->snd_una);
 	}
-	for (; skb; skb = skb_rb_next(skb)) {
+	while ((skb = next_of(&walk))) {
 		struct cftcp_cb *cb = cftcp_cb(skb);
 		u32 from = cb->seq - start, to = cb->end_seq - start;
 
@@ -150,11 +178,11 @@ static void check_board(struct sock *sk)
 /* What the RTO has made of them: a peer may take back what it told. */
 static void forget_told(struct sock *sk)
 {
-	struct cftcp_sock *cs = cftcp_sk(sk);
+	struct walk walk = flight(cftcp_sk(sk));
+	struct sk_buff *skb;
 
 	memset(told, 0, sizeof(told));
-	for (struct sk_buff *skb = cftcp_rtx_head(cs); skb;
-	     skb = skb_rb_next(skb)) {
+	while ((skb = next_of(&walk))) {
 		struct cftcp_cb *cb = cftcp_cb(skb);
 
 		if (cb->sacked & CFTCP_SEG_SACKED)
