@@ -591,6 +591,16 @@ static bool established(struct sock *sk, const struct cftcp_segment *seg)
 	return true;
 }
 
+/* RFC 5961 section 5. A peer may show a window of 1 GB with its first segment,
+ * but acknowledges nothing below ISS + 1.
+ */
+static bool plausible_ack(const struct cftcp_sock *cs, u32 ack)
+{
+	u32 back = min_t(u64, cs->max_snd_wnd, cs->bytes_acked);
+
+	return cftcp_between(cs->snd_una - back, ack, cs->snd_nxt);
+}
+
 static bool check_ack(struct sock *sk, struct cftcp_segment *seg)
 {
 	struct cftcp_sock *cs = cftcp_sk(sk);
@@ -603,9 +613,7 @@ static bool check_ack(struct sock *sk, struct cftcp_segment *seg)
 	}
 	if (sk->sk_state == TCP_SYN_RECV)
 		return established(sk, seg);
-	/* RFC 5961 section 5. */
-	if (!cftcp_between(cs->snd_una - cs->max_snd_wnd, seg->ack,
-			   cs->snd_nxt)) {
+	if (!plausible_ack(cs, seg->ack)) {
 		drop(sk, Ack);
 		if (seg->end_seq != seg->seq)
 			cftcp_event(sk, CFTCP_EV_ACK_BAD, seg->skb);

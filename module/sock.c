@@ -235,6 +235,7 @@ static void forget_connection(struct sock *sk)
 	cs->srtt_us = 0;
 	cs->min_rtt_us = 0;
 	cs->max_snd_wnd = 0;
+	cs->bytes_acked = 0;
 	cftcp_egress_init(sk);
 	cftcp_pmtu_init(sk);
 	cs->ts_recent = 0;

@@ -270,7 +270,7 @@ struct cftcp_saved_syn {
  * @keepalives_sent: probes since the peer was last heard
  * @heard_at: ns, when the last acceptable ACK came
  * @timer: all timers of the connection
- * @bytes_acked: octets acknowledged by the peer
+ * @bytes_acked: octets acknowledged by the peer, and the FIN
  * @bytes_received: octets received in order
  * @bytes_sent: octets sent, repeated ones too
  * @bytes_retrans: octets sent again

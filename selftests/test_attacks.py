@@ -242,10 +242,9 @@ def blind(flags, guessed):
     ours, peer = t.with_peer(net, ws=7)
     before = net.a.counters()
     data = b"evil" if flags == "PA" else b""
-    allowed = 65535 + 1  # MAX.SND.WND before SND.UNA, and SND.NXT
     fields = {
         "seq": (peer.iss + peer.nxt + 1, 1),
-        "ack": (peer.irs + peer.rcv + 1, (2**32 - allowed - 1) // MILLION),
+        "ack": (peer.irs + peer.rcv + 1, (2**32 - 2) // MILLION),
     }
     if guessed == "seq":
         del fields["ack"]
@@ -260,6 +259,8 @@ def blind(flags, guessed):
     if guessed == "seq":
         most = 2 + took * 1000 / int(net.a.sysctl("cftcp.challenge_ack_ms"))
         t.between(seen["ChallengeAck"], 1, most, "challenge ACKs")
+    else:
+        t.equal(seen["DropAck"], MILLION, "refused")
     must_work(ours, peer)
     peer.send(flags, data=data)
     if guessed == "seq" and "S" not in flags:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Requirements that stand alone: options, numbers, marks of a segment that must
 not matter, and what other parts of the kernel see of a connection."""
+import ctypes
 import errno
 import socket
 import struct
@@ -147,6 +148,42 @@ def the_largest_window_bounds_an_old_ack(most=50000):
     peer.send("A", ack=at, data=b"late")
     t.equal(ours.recv(9), b"late")
     peer.expect("A", ack=peer.nxt)
+
+
+@t.test("R5961-7", "MAY-12",
+        cases={"passive": "passive", "active": "active"})  # fmt: skip
+def the_first_octet_bounds_an_old_ack(role):
+    """However large the window: no peer acknowledges what lies before it."""
+    ours, peer = t.with_peer(t.net(), role, ws=14)  # 1 GB
+    for size in 0, 100:
+        ours.send(bytes(size))
+        peer.expect_data(size)
+        for flags in "A", "FA":
+            peer.send(flags, ack=0, data=b"spoofed", seq=peer.nxt)
+            peer.expect("A", ack=peer.nxt, length=0)
+        peer.send("A", ack=1, data=b"late")
+        t.equal(ours.recv(9), b"late")
+        peer.expect("A", ack=peer.nxt)
+
+
+@t.test("R5961-7", "MAY-12")
+def the_first_octet_of_the_next_connection():
+    """What the socket's connection before this had acknowledged is forgotten."""
+    ours, before = t.with_peer(t.net(), "active", ws=14)
+    ours.send(bytes(1000))
+    before.expect_data(1000)
+    nowhere = struct.pack("=H14x", socket.AF_UNSPEC)
+    t.equal(ctypes.CDLL(None).connect(ours.fileno(), nowhere, 16), 0)
+    before.expect("RA")
+    peer = t.Peer(t.net(), ws=14)
+    ours.setblocking(False)
+    ours.connect_ex((peer.address, peer.port))
+    peer.accept()
+    peer.send("A", ack=0, data=b"spoofed", seq=peer.nxt)
+    peer.expect("A", ack=peer.nxt, length=0)
+    peer.send("A", data=b"genuine")
+    peer.expect("A", ack=peer.nxt)
+    t.equal(ours.recv(9), b"genuine")
 
 
 @t.test("R5961-12", "R5961-3", "R5961-2", "C-7")
