@@ -550,7 +550,7 @@ static int send_locked(struct sock *sk, struct msghdr *msg, bool pages,
 		cftcp_push_by(sk, how, mss);
 	/* No ACK will come that wakes who was told to come again. */
 	if (err == -EAGAIN && skb_queue_empty(&sk->sk_write_queue) &&
-	    RB_EMPTY_ROOT(&cftcp_sk(sk)->rtx))
+	    !cftcp_rtx_head(cftcp_sk(sk)))
 		sk->sk_write_space(sk);
 	return done ?: min(err, 0);
 }
