@@ -162,11 +162,11 @@ static struct question question_of(int type, int flags)
 /* All sockets, without their locks. */
 static void dump(int end)
 {
-	static __thread int fd = -1;
 	static __thread union {
 		struct nlmsghdr head;
 		char text[32768];
 	} answer;
+	static __thread int fd = -1;
 	struct question question = question_of(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
 
 	if (fd < 0)

@@ -12,11 +12,13 @@
 #define SKB_TRUESIZE(x)		((int)(x) + 512)
 #define GSO_LEGACY_MAX_SIZE	65536U
 
+#define SKBTX_HW_TSTAMP_NETDEV	(1 << 5)
 struct skb_shared_hwtstamps { u64 hwtstamp; };
 struct skb_shared_info {
 	u16 gso_size;
 	u16 gso_segs;
 	u32 gso_type;
+	u8 tx_flags;
 	struct skb_shared_hwtstamps hwtstamps;
 };
 
