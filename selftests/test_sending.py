@@ -139,7 +139,8 @@ def refused_by_the_queue():
     t.wait_for(lambda: (net.a.counters() - before)["SendRefused"] > 5, 5)
     t.equal(info(ours, 24), 0, "in flight")
     t.equal(info(ours, 200, "Q"), 0, "octets sent")
-    net.a.run(f"tc qdisc del dev {net.a.device} root")
+    # Not "del": for a moment a device has a queue that drops and says "congested".
+    net.a.run(f"tc qdisc change dev {net.a.device} root handle 1: pfifo limit 9")
     t.equal(peer.expect("PA", seq=1).data, b"waits")
     peer.send("A")
     peer.expect_nothing(1000)
