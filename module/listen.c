@@ -105,7 +105,7 @@ static bool unhash(struct cftcp_request *req)
 
 	rcu_read_lock();
 	old = READ_ONCE(req->old);
-	if (old && cftcp_time_wait_restore(old, &req->entry)) {
+	if (old && cftcp_time_wait_restore(req->cn, old, &req->entry)) {
 		WRITE_ONCE(req->old, NULL);
 		restored = true;
 	}

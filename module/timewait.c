@@ -91,9 +91,10 @@ static ktime_t end_of_2msl(const struct cftcp_time_wait *tw)
 	return ktime_add_ns(ktime_get(), 2 * (u64)tw->msl_ms * NSEC_PER_MSEC);
 }
 
-static void unhash(struct cftcp_time_wait *tw, const char *why)
+static void unhash(struct cftcp_net *cn, struct cftcp_time_wait *tw,
+		   const char *why)
 {
-	if (!cftcp_hash_remove(net_of(tw), &tw->entry))
+	if (!cftcp_hash_remove(cn, &tw->entry))
 		return;
 	trace(tw, TCP_TIME_WAIT, TCP_CLOSE, why);
 	put(tw);
@@ -109,7 +110,7 @@ void cftcp_time_wait_cancel(struct cftcp_time_wait *tw)
 {
 	if (!cftcp_time_wait_get(tw))
 		return;
-	unhash(tw, "destroy");
+	unhash(net_of(tw), tw, "destroy");
 	dequeue(tw);
 	put(tw);
 }
@@ -123,7 +124,7 @@ void cftcp_time_wait_expired(struct cftcp_due *due,
 
 	if (cell.next == TCP_CLOSE) {
 		cftcp_count(net_of(tw), TimeWaitExpired);
-		unhash(tw, cftcp_event_id(CFTCP_EV_2MSL));
+		unhash(net_of(tw), tw, cftcp_event_id(CFTCP_EV_2MSL));
 	}
 	put(tw);
 }
@@ -225,18 +226,16 @@ bool cftcp_time_wait_replace(struct cftcp_time_wait *tw,
 	return true;
 }
 
-bool cftcp_time_wait_restore(struct cftcp_time_wait *tw,
+bool cftcp_time_wait_restore(struct cftcp_net *cn, struct cftcp_time_wait *tw,
 			     struct cftcp_entry *entry)
 {
-	struct cftcp_net *cn = net_of(tw);
-
 	if (!cftcp_due_queued(&cn->time_wait, &tw->due) ||
 	    !cftcp_hash_replace(cn, entry, &tw->entry))
 		return false;
 	trace(tw, TCP_CLOSE, TCP_TIME_WAIT, "restored");
 	/* Its time may have come before it was back in the table. */
-	if (!cftcp_due_queued(&net_of(tw)->time_wait, &tw->due))
-		unhash(tw, cftcp_event_id(CFTCP_EV_2MSL));
+	if (!cftcp_due_queued(&cn->time_wait, &tw->due))
+		unhash(cn, tw, cftcp_event_id(CFTCP_EV_2MSL));
 	return true;
 }
 
@@ -326,7 +325,7 @@ static void event(struct cftcp_time_wait *tw, enum cftcp_event ev)
 	}
 	if (cell.next == TCP_CLOSE) {
 		dequeue(tw);
-		unhash(tw, cftcp_event_id(ev));
+		unhash(net_of(tw), tw, cftcp_event_id(ev));
 	}
 }
 
@@ -461,7 +460,7 @@ void cftcp_time_wait_purge(struct cftcp_net *cn)
 		struct cftcp_time_wait *tw =
 			container_of(node, struct cftcp_time_wait, due);
 
-		unhash(tw, "purge");
+		unhash(cn, tw, "purge");
 		put(tw);
 		cond_resched();
 	}

@@ -144,16 +144,18 @@ bool cftcp_time_wait_replace(struct cftcp_time_wait *tw,
 			     struct cftcp_entry *new);
 /**
  * cftcp_time_wait_restore() - the newer connection was none: TIME-WAIT again
- * @tw: what cftcp_time_wait_replace() replaced
+ * @cn: the namespace
+ * @tw: what cftcp_time_wait_replace() replaced; the caller may have lost it to
+ *	another who restored it
  * @entry: by what
  *
  * The SYN was an old duplicate (MAY-2 (2), RFC 9293 section 3.6.1).
  *
- * Context: any but hard irq.
+ * Context: any but hard irq, under rcu_read_lock().
  * Return: true when @entry has left the table and @tw is there again, with the
  * caller's reference; false when 2MSL are over or @entry was not there.
  */
-bool cftcp_time_wait_restore(struct cftcp_time_wait *tw,
+bool cftcp_time_wait_restore(struct cftcp_net *cn, struct cftcp_time_wait *tw,
 			     struct cftcp_entry *entry);
 /**
  * cftcp_time_wait_yield() - connect() where a TIME-WAIT record is
