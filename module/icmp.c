@@ -24,8 +24,10 @@ static void queue_error(struct sock *sk, const struct cftcp_icmp *icmp)
 
 	if (!skb)
 		return;
-	/* A route counts in its namespace, which may go before this is read. */
+	/* These count in their namespace, which may go before this is read. */
 	skb_dst_drop(skb);
+	nf_reset_ct(skb);
+	skb_ext_reset(skb);
 	serr = SKB_EXT_ERR(skb);
 	serr->ee = (struct sock_extended_err) {
 		.ee_errno = icmp->err, .ee_origin = icmp->origin,

@@ -517,7 +517,9 @@ bool cftcp_listen_cookie(struct sock *lsk, struct sk_buff *skb,
 	}
 	remember(req, seg, mss);
 	if (admit(req, NULL)) {
-		cftcp_request_arrives(req, skb);
+		/* Another CPU may have been faster, with this cookie or a RST. */
+		if (!cftcp_request_arrives(req, skb))
+			consume_skb(skb);
 		/* If no child came of it: nothing is kept for a cookie. */
 		drop_request(req, "SYN cookie");
 	} else {
