@@ -67,7 +67,9 @@ u32 cftcp_select_window(const struct cftcp_sock *cs)
 	u32 space = clamped(cs, min(affordable(cs, buffer_space(cs)),
 				    65535U << cs->rcv_wscale));
 
-	space = round_down(space, unit);
+	/* A buffer that is less than a unit shows one when it is empty enough. */
+	space = most < unit && space >= most / 2 ? unit :
+						   round_down(space, unit);
 	/* RFC 9293 3.8.6.2.2: grow by a segment or half of the buffer. */
 	if ((s32)(space - shown) < (s32)min_t(u32, most / 2, cs->rcv_mss))
 		space = shown;
@@ -469,12 +471,14 @@ u32 cftcp_route_mss(struct sock *sk)
 	struct cftcp_sock *cs = cftcp_sk(sk);
 	const struct dst_entry *dst = cs->af->route(sk);
 	u32 mss = cs->peer_mss;
+	s32 room;
 
-	if (dst)
-		mss = min_t(u32, mss, cs->af->mtu(sk, dst) -
-				      cs->af->net_header_len -
-				      cs->af->options_len(sk) -
-				      sizeof(struct tcphdr));
+	if (dst) {
+		/* Headers may be longer than the MTU, when the user says so. */
+		room = cs->af->mtu(sk, dst) - cs->af->net_header_len -
+		       cs->af->options_len(sk) - (s32)sizeof(struct tcphdr);
+		mss = min_t(s32, mss, max(room, CFTCP_TS_LEN + 8));
+	}
 	if (cs->user_mss)
 		mss = min_t(u32, mss, cs->user_mss);
 	return mss;
@@ -491,8 +495,8 @@ u32 cftcp_mss(struct sock *sk)
 	/* MAX.SND.WND / 2: a small receiver still gets full segments. */
 	if (cs->max_snd_wnd > 2 * CFTCP_MIN_MSS)
 		mss = min(mss, max(cs->max_snd_wnd / 2, CFTCP_MIN_MSS));
-	cs->mss = max_t(u32, mss, 8);
-	return cs->mss;
+	cs->mss = mss;
+	return mss;
 }
 
 u32 cftcp_size_goal(struct sock *sk, u32 mss)
