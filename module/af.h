@@ -86,7 +86,8 @@ struct cftcp_syn_options {
  * @min_ttl: the least of those that is heard (IP_MINTTL, IPV6_MINHOPCOUNT)
  * @options_len: octets of options or extension headers that @xmit adds
  * @mtu: octets of the largest packet that the path takes, by its route
- * @mtu_reduced: the route learns a smaller path MTU. Socket lock held
+ * @mtu_reduced: the route learns a smaller path MTU, unless the user or a
+ *	locked metric forbid it: then false. Socket lock held
  * @redirect: the route learns of a nearer router from an ICMP message. Socket
  *	lock held
  * @recverr: does the user want ICMP errors at once (IP_RECVERR)?
@@ -126,7 +127,7 @@ struct cftcp_af_ops {
 	u8 (*min_ttl)(const struct sock *sk);
 	u16 (*options_len)(const struct sock *sk);
 	u32 (*mtu)(const struct sock *sk, const struct dst_entry *dst);
-	void (*mtu_reduced)(struct sock *sk, u32 mtu);
+	bool (*mtu_reduced)(struct sock *sk, u32 mtu);
 	void (*redirect)(struct sock *sk, struct sk_buff *skb);
 	bool (*recverr)(const struct sock *sk);
 	u32 (*route_cookie)(const struct dst_entry *dst);

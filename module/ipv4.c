@@ -457,14 +457,17 @@ static u32 mtu(const struct sock *sk, const struct dst_entry *dst)
 		min_t(u32, READ_ONCE(dst->dev->mtu), IP_MAX_MTU);
 }
 
-static void mtu_reduced(struct sock *sk, u32 mtu)
+static bool mtu_reduced(struct sock *sk, u32 mtu)
 {
 	struct dst_entry *dst = __sk_dst_check(sk, 0);
 
 	cftcp_assert_held(sk);
-	if (dst && dst->ops->update_pmtu && ip_sk_accept_pmtu(sk) &&
-	    inet_sk(sk)->pmtudisc != IP_PMTUDISC_DONT)
-		dst->ops->update_pmtu(dst, sk, NULL, mtu, true);
+	if (!dst || !dst->ops->update_pmtu || !ip_sk_accept_pmtu(sk) ||
+	    inet_sk(sk)->pmtudisc == IP_PMTUDISC_DONT ||
+	    dst_metric_locked(dst, RTAX_MTU))
+		return false;
+	dst->ops->update_pmtu(dst, sk, NULL, mtu, true);
+	return true;
 }
 
 static void redirect(struct sock *sk, struct sk_buff *skb)

@@ -517,13 +517,15 @@ static u32 mtu(const struct sock *sk, const struct dst_entry *dst)
 	return dst_mtu(dst);
 }
 
-static void mtu_reduced(struct sock *sk, u32 mtu)
+static bool mtu_reduced(struct sock *sk, u32 mtu)
 {
 	struct dst_entry *dst = __sk_dst_check(sk, pinfo(sk)->dst_cookie);
 
 	cftcp_assert_held(sk);
-	if (dst && dst->ops->update_pmtu && ip6_sk_accept_pmtu(sk))
-		dst->ops->update_pmtu(dst, sk, NULL, mtu, true);
+	if (!dst || !dst->ops->update_pmtu || !ip6_sk_accept_pmtu(sk))
+		return false;
+	dst->ops->update_pmtu(dst, sk, NULL, mtu, true);
+	return true;
 }
 
 static void redirect(struct sock *sk, struct sk_buff *skb)

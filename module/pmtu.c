@@ -33,6 +33,30 @@ void cftcp_pmtu_init(struct sock *sk)
 		cs->pmtu.limit = base(sk);
 }
 
+/* Nothing larger is tried for a while. */
+static void rest(struct cftcp_sock *cs)
+{
+	u32 ms = cftcp_sysctl(cftcp_sock_net(&cs->inet.sk),
+			      pmtu_probe_interval_ms);
+
+	cs->pmtu.high = 0;
+	cs->pmtu.probe_at = ktime_get_ns() + ms * (u64)NSEC_PER_MSEC;
+}
+
+/* "ip rule ... ipproto tcp": it was not our route that learned the MTU. */
+static void learn(struct sock *sk, u32 mtu)
+{
+	struct cftcp_sock *cs = cftcp_sk(sk);
+	u32 headers = cftcp_packet_len(sk, 0) - cs->ts_ok * CFTCP_TS_LEN;
+
+	if (mtu < headers + cs->af->default_mss ||
+	    mtu - headers >= min_not_zero((u32)cs->pmtu.limit,
+					  cftcp_route_mss(sk)))
+		return;
+	cs->pmtu.limit = mtu - headers;
+	rest(cs);
+}
+
 /* Returns whether segments must become smaller. */
 static bool obey(struct sock *sk, u32 mtu)
 {
@@ -40,7 +64,9 @@ static bool obey(struct sock *sk, u32 mtu)
 	u32 before = cftcp_mss(sk);
 
 	cs->pmtu.told = 0;
-	cs->af->mtu_reduced(sk, mtu);
+	if (!cs->af->mtu_reduced(sk, mtu))
+		return false;
+	learn(sk, mtu);
 	if (cftcp_mss(sk) >= before)
 		return false;
 	cftcp_count(cftcp_sock_net(sk), MtuReduced);
@@ -106,15 +132,6 @@ void cftcp_pmtu_rto(struct sock *sk)
 		 cftcp_sysctl(cftcp_sock_net(sk), pmtu_probing) &&
 		 cftcp_rtx_head(cs) && cftcp_rtx_head(cs)->len >= cs->mss)
 		suspect_black_hole(sk);
-}
-
-static void rest(struct cftcp_sock *cs)
-{
-	u32 ms = cftcp_sysctl(cftcp_sock_net(&cs->inet.sk),
-			      pmtu_probe_interval_ms);
-
-	cs->pmtu.high = 0;
-	cs->pmtu.probe_at = ktime_get_ns() + ms * (u64)NSEC_PER_MSEC;
 }
 
 /* The MSS to try: twice of what passes, but then the middle of what is left. A
