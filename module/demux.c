@@ -51,7 +51,7 @@ static int work_on(struct sock *sk, struct sk_buff *skb)
 static void to_socket(struct cftcp_net *cn, struct sock *sk,
 		      struct sk_buff *skb)
 {
-	u32 limit = READ_ONCE(sk->sk_rcvbuf) + READ_ONCE(sk->sk_sndbuf) +
+	u64 limit = (u64)READ_ONCE(sk->sk_rcvbuf) + READ_ONCE(sk->sk_sndbuf) +
 		    64 * 1024;
 
 	sk_incoming_cpu_update(sk);
@@ -63,7 +63,7 @@ static void to_socket(struct cftcp_net *cn, struct sock *sk,
 	} else {
 		if (rcu_access_pointer(sk->sk_rx_dst))
 			skb_dst_drop(skb);
-		if (sk_add_backlog(sk, skb, limit)) {
+		if (sk_add_backlog(sk, skb, min_t(u64, limit, U32_MAX))) {
 			cftcp_count_drop(cn, Backlog);
 			kfree_skb(skb);
 		}
@@ -110,14 +110,29 @@ static bool on_its_device(const struct cftcp_arrival *arrival,
 				    arrival->sdif);
 }
 
-/* A connection of these addresses and this device. */
-static struct cftcp_entry *look_up(struct cftcp_arrival *arrival)
+static struct cftcp_entry *look_up_of(struct cftcp_arrival *arrival, int dif,
+				      int sdif)
 {
 	struct cftcp_entry *entry;
 
-	cftcp_key_set_scope(&arrival->key, arrival->dif, arrival->sdif);
+	cftcp_key_set_scope(&arrival->key, dif, sdif);
 	entry = cftcp_lookup(arrival->cn, &arrival->key);
 	return entry && on_its_device(arrival, entry) ? entry : NULL;
+}
+
+/* A connection of these addresses and this device. */
+static struct cftcp_entry *look_up(struct cftcp_arrival *arrival)
+{
+	int dif = arrival->dif, sdif = arrival->sdif;
+	struct cftcp_entry *entry = look_up_of(arrival, dif, sdif);
+
+	if (entry || likely(!sdif))
+		return entry;
+	/* A route may lead who is bound to nothing out by a VRF's device. */
+	entry = look_up_of(arrival, 0, 0);
+	if (!entry)
+		cftcp_key_set_scope(&arrival->key, dif, sdif);
+	return entry;
 }
 
 /* The segment met a request that another CPU made a connection just then. */
