@@ -21,14 +21,18 @@ enum { NO_TIMER, RETRANSMIT, OTHER_TIMER, TIME_WAIT_TIMER, PROBE_TIMER };
  * @iter: walk through the connections, while between start and stop
  * @slot: where @iter was when it last stopped
  * @skip: the same
- * @listeners: how many were shown; connections follow
+ * @listening: it is among the listeners; connections follow
+ * @listener: the one that is shown, while between start and stop
+ * @bucket: where that is
  */
 struct walk {
 	struct seq_net_private net;
 	struct rhashtable_iter iter;
 	unsigned int slot;
 	unsigned int skip;
-	loff_t listeners;
+	bool listening;
+	struct cftcp_sock *listener;
+	unsigned int bucket;
 };
 
 static struct cftcp_net *net_of(struct seq_file *seq)
@@ -36,15 +40,25 @@ static struct cftcp_net *net_of(struct seq_file *seq)
 	return cftcp_net(seq_file_net(seq));
 }
 
-static struct cftcp_entry *nth_listener(struct cftcp_net *cn, loff_t n)
+/* The one after walk->listener, or the first; NULL is none any more. */
+static struct cftcp_entry *next_listener(struct seq_file *seq)
 {
-	struct cftcp_sock *cs;
-	int bucket;
+	struct cftcp_net *cn = net_of(seq);
+	struct walk *walk = seq->private;
+	struct hlist_head *heads = cn->listeners;
+	struct hlist_node *node;
 
-	hash_for_each_rcu(cn->listeners, bucket, cs, listen_node)
-		if (!n--)
-			return &cs->entry;
-	return NULL;
+	if (walk->listener) {
+		node = rcu_dereference(hlist_next_rcu(&walk->listener->listen_node));
+	} else {
+		walk->bucket = 0;
+		node = rcu_dereference(hlist_first_rcu(heads));
+	}
+	while (!node && ++walk->bucket < HASH_SIZE(cn->listeners))
+		node = rcu_dereference(hlist_first_rcu(heads + walk->bucket));
+	walk->listener = hlist_entry_safe(node, struct cftcp_sock, listen_node);
+	walk->listening = walk->listener;
+	return walk->listening ? &walk->listener->entry : NULL;
 }
 
 static void *connection(struct walk *walk, bool next)
@@ -62,39 +76,33 @@ static void *start(struct seq_file *seq, loff_t *pos)
 	__acquires(RCU)
 {
 	struct walk *walk = seq->private;
-	struct cftcp_net *cn = net_of(seq);
-	struct cftcp_entry *listener;
+	struct cftcp_entry *listener = NULL;
 
-	rhashtable_walk_enter(&cn->connections, &walk->iter);
+	rhashtable_walk_enter(&net_of(seq)->connections, &walk->iter);
+	walk->listener = NULL;
 	if (!*pos) {
 		walk->slot = 0;
 		walk->skip = 0;
-		walk->listeners = 0;
+		walk->listening = true;
 	}
 	walk->iter.slot = walk->slot;
 	walk->iter.skip = walk->skip;
 	rhashtable_walk_start(&walk->iter);
 	if (!*pos)
 		return SEQ_START_TOKEN;
-	listener = nth_listener(cn, *pos - 1);
-	if (listener)
-		return listener;
-	return connection(walk, false);
+	for (loff_t n = *pos; n && walk->listening; n--)
+		listener = next_listener(seq);
+	return listener ?: connection(walk, false);
 }
 
 static void *next(struct seq_file *seq, void *v, loff_t *pos)
 {
 	struct walk *walk = seq->private;
-	struct cftcp_entry *listener;
-	bool first = v == SEQ_START_TOKEN || walk->listeners == *pos;
 
 	++*pos;
-	listener = nth_listener(net_of(seq), *pos - 1);
-	if (listener) {
-		walk->listeners = *pos;
-		return listener;
-	}
-	return connection(walk, !first);
+	if (!walk->listening)
+		return connection(walk, true);
+	return next_listener(seq) ?: connection(walk, false);
 }
 
 static void stop(struct seq_file *seq, void *v)
