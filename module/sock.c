@@ -166,6 +166,9 @@ static void begin_syn(struct sock *sk)
 	cs->rcv_wnd = min(cftcp_max_window(cs), 65535U);
 	cs->created_at = ktime_get_ns();
 	cs->syn_rexmits = 0;
+	cs->rcv_mss = cs->af->default_mss;
+	cs->small_end = cs->iss;
+	cs->urgent_mode = 0;
 	/* What disconnect() left is of the connection before. */
 	WRITE_ONCE(sk->sk_err, 0);
 }
@@ -544,7 +547,8 @@ static int send_locked(struct sock *sk, struct msghdr *msg, bool pages,
 	/* An ACK that is here already may make Nagle send the rest at once. */
 	if (done && sk_flush_backlog(sk))
 		mss = cftcp_mss(sk);
-	if (done && msg->msg_flags & MSG_OOB)
+	/* After EPIPE it may be another connection's, or none's. */
+	if (done && msg->msg_flags & MSG_OOB && err != -EPIPE)
 		send_urgent(sk);
 	else if (done)
 		cftcp_push_by(sk, how, mss);
@@ -692,6 +696,12 @@ static void keep_stamped(struct sk_buff **stamped, struct sk_buff *skb)
 	*stamped = skb_get(skb);
 }
 
+/* -EPIPE: disconnect() was called, and this may be another connection now. */
+static int wait_data(struct sock *sk, long *timeo, const struct sk_buff *last)
+{
+	return min(sk_wait_data(sk, timeo, last), 0);
+}
+
 /* To read no octets is to wait for one, as in stock TCP. */
 static int await_octet(struct sock *sk, long timeo)
 {
@@ -701,8 +711,8 @@ static int await_octet(struct sock *sk, long timeo)
 	while (!err && !find_octet(sk, cftcp_sk(sk)->copied_seq, &offset)) {
 		err = read_verdict(sk, false, timeo);
 		if (!err)
-			sk_wait_data(sk, &timeo,
-				     skb_peek_tail(&sk->sk_receive_queue));
+			err = wait_data(sk, &timeo,
+					skb_peek_tail(&sk->sk_receive_queue));
 	}
 	return min(err, 0);
 }
@@ -745,7 +755,9 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 			if (done >= target)
 				sk_flush_backlog(sk);
 			else
-				sk_wait_data(sk, &timeo, last);
+				err = wait_data(sk, &timeo, last);
+			if (err)
+				break;
 			/* Another reader may have been here meanwhile. */
 			if (flags & MSG_PEEK &&
 			    peek - done - skip - left_out != cs->copied_seq) {
@@ -778,27 +790,23 @@ static int receive_locked(struct sock *sk, struct msghdr *msg, size_t len,
 	if (stamped)
 		sock_recv_timestamp(msg, sk, stamped);
 	consume_skb(stamped);
-	if (done && !(flags & MSG_PEEK))
+	if (done && !(flags & MSG_PEEK) && err != -EPIPE)
 		update_window(sk);
 	return done ?: min(err, 0);
 }
 
-/* TCP_INQ: what is left; 1 tells a reader to come for the end of the stream. */
-static void tell_unread(struct sock *sk, struct msghdr *msg)
+static void tell_unread(struct sock *sk, struct msghdr *msg, int left)
 {
-	struct cftcp_sock *cs = cftcp_sk(sk);
-	int left = cftcp_unread(cs) ?: sock_flag(sk, SOCK_DONE);
-
 	if (msg->msg_get_inq)
 		msg->msg_inq = left;
-	if (cs->recvmsg_inq)
+	if (cftcp_sk(sk)->recvmsg_inq)
 		put_cmsg(msg, SOL_TCP, TCP_CM_INQ, sizeof(left), &left);
 }
 
 static int receive(struct sock *sk, struct msghdr *msg, size_t len, int flags,
 		   int *addr_len)
 {
-	int ret = -ENOTCONN;
+	int ret = -ENOTCONN, left;
 
 	if (unlikely(flags & MSG_ERRQUEUE))
 		return inet_recv_error(sk, msg, len, addr_len);
@@ -811,9 +819,11 @@ static int receive(struct sock *sk, struct msghdr *msg, size_t len, int flags,
 	else if (sk->sk_state != TCP_LISTEN)
 		ret = receive_locked(sk, msg, len, flags,
 				     sock_rcvtimeo(sk, flags & MSG_DONTWAIT));
+	/* TCP_INQ: 1 tells a reader to come for the end of the stream. */
+	left = cftcp_unread(cftcp_sk(sk)) ?: sock_flag(sk, SOCK_DONE);
 	release_sock(sk);
 	if (ret >= 0 && !(flags & MSG_OOB))
-		tell_unread(sk, msg);
+		tell_unread(sk, msg, left);
 	return ret;
 }
 
@@ -860,10 +870,10 @@ static ssize_t splice_locked(struct sock *sk, struct pipe_inode_info *pipe,
 			continue;
 		if (done)
 			break;
-		n = read_verdict(sk, false, timeo);
+		n = read_verdict(sk, false, timeo) ?:
+		    wait_data(sk, &timeo, NULL);
 		if (n)
 			break;
-		sk_wait_data(sk, &timeo, NULL);
 	}
 	if (done)
 		update_window(sk);

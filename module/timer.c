@@ -233,11 +233,16 @@ void cftcp_timer_acked(struct sock *sk)
 		stop(sk, CFTCP_TIMER_USER);
 }
 
+static void start_keepalive(struct sock *sk)
+{
+	start_in_ms(sk, CFTCP_TIMER_KEEPALIVE, cftcp_keepalive_time_ms(sk));
+}
+
 void cftcp_timer_established(struct sock *sk)
 {
 	cftcp_sk(sk)->heard_at = cftcp_sk(sk)->now;
 	if (sock_flag(sk, SOCK_KEEPOPEN))
-		cftcp_timer_keepalive_set(sk, true);
+		start_keepalive(sk);
 }
 
 void cftcp_timer_heard(struct sock *sk)
@@ -384,9 +389,8 @@ void cftcp_timer_keepalive_set(struct sock *sk, int on)
 {
 	if (!on)
 		stop(sk, CFTCP_TIMER_KEEPALIVE);
-	else if (!opening(sk))
-		start_in_ms(sk, CFTCP_TIMER_KEEPALIVE,
-			    cftcp_keepalive_time_ms(sk));
+	else if (!opening(sk) && !sock_flag(sk, SOCK_KEEPOPEN))
+		start_keepalive(sk);
 }
 
 /* When the peer will have been, or was, silent for @ms. */
