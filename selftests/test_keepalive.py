@@ -41,6 +41,22 @@ def state(peer):
     return t.net().a.state(peer.dut_port, peer.port)
 
 
+@t.test("L-56")
+def switched_on_again():
+    """What is on stays as it is: no probe is put off."""
+    ours, peer = connection()
+    since = time.time_ns()
+    peer.send("A", data=b"!")
+    peer.expect("A", seq=1)
+    for _ in range(4):
+        peer.expect_nothing(500 * UNIT)
+        ours.setsockopt(*ON)
+    probe(peer, since, 3000 * UNIT)
+    peer.expect_nothing(500 * UNIT)
+    ours.setsockopt(*ON)
+    probe(peer, since, 4000 * UNIT)
+
+
 @t.test("MUST-25", "MUST-28", "R2525-9/11", "L-56", "MUST-27")
 def defaults():
     net = t.net()

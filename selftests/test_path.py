@@ -15,6 +15,7 @@ IP_MTU = 24 if SIX else 14
 IP_TRANSPARENT, IP_FREEBIND = (75, 78) if SIX else (19, 15)
 SO_MARK, SO_PRIORITY, SO_BINDTODEVICE = 36, 12, 25
 SOURCE = t.address_of(77)  # one more address of a
+TCP_INFO = 11
 IP = "ip -6" if SIX else "ip"
 
 
@@ -299,6 +300,36 @@ def vrf(accept, bound):
     peer.expect("FA")
 
 
+@t.test(family=4, cases={"heard": 1, "not heard": 0})
+def out_by_a_vrf(accept):
+    """A route leads out by a device of a VRF, which the socket is not bound to."""
+    net = t.own_net()
+    net.a.sysctl("ipv4.tcp_l3mdev_accept", accept)
+    net.a.batch(
+        "link add red type vrf table 10",
+        "link set red up",
+        "link set a0 master red",
+        f"route add {t.GHOST} dev a0",
+        f"neigh replace {t.GHOST} lladdr {t.GHOST_MAC} dev a0 nud permanent",
+    )
+    if accept:
+        ours, peer = t.with_peer(net, "active")
+        said(ours, peer)
+        ours.close()
+        peer.expect("FA")
+        peer.send("FA")
+        peer.expect("A", what="TIME-WAIT")
+        return
+    ours = net.a.sock()
+    ours.setblocking(False)
+    peer = t.Peer(net)
+    ours.connect_ex((t.GHOST, peer.port))
+    syn = peer.expect("S")
+    peer.dut_port = syn.sport
+    peer.send("SA", ack=1)
+    peer.expect("R", what="not in this VRF")
+
+
 @t.test()
 def addresses_of_others():
     """IP_FREEBIND binds, IP_TRANSPARENT sends from what is not ours."""
@@ -529,8 +560,13 @@ def recording_options():
 # --- path MTU, with a router that says it -------------------------------------
 
 
-@t.test("MUST-54", "MUST-16", "R5927-5", cases={"cftcp sends": 0, "both": 1})
-def narrow_link(both):
+@t.test(
+    "MUST-54",
+    "MUST-16",
+    "R5927-5",
+    cases={"cftcp sends": (0, 0), "both": (1, 0), "by a rule of TCP": (1, 1)},
+)
+def narrow_link(both, rule):
     """a - b - c, and b to c takes 1300 octets: all arrives, and in time."""
     net = t.own_net()
     c = t.Namespace("c", 2, "c0", "02:00:00:00:00:04")
@@ -550,7 +586,11 @@ def narrow_link(both):
     )
     c.run(f"{IP} route add {t.SUBNET} via {far[0].split('/')[0]}")
     subnet = "fd33::/64" if SIX else "10.33.0.0/24"
-    net.a.run(f"{IP} route add {subnet} via {net.b.address}")
+    table = "table 77" if rule else ""
+    net.a.run(f"{IP} route add {subnet} via {net.b.address} {table}")
+    if rule:
+        net.a.run(f"{IP} rule add ipproto tcp table 77")
+        net.a.run(f"{IP} route add {subnet} dev a0")
     forward = "ipv6.conf.all.forwarding" if SIX else "ipv4.ip_forward"
     net.b.sysctl(forward, 1)
     c.address = far[1].split("/")[0]
@@ -562,11 +602,30 @@ def narrow_link(both):
     before = net.a.counters()
     client.sendall(text)
     t.equal(reader.result(), text, "text")
-    t.equal(client.getsockopt(t.IP, IP_MTU), 1300, "IP_MTU")
+    if not rule:
+        t.equal(client.getsockopt(t.IP, IP_MTU), 1300, "IP_MTU")
     done = net.a.counters() - before
     if t.DUT != t.STOCK:
         t.equal(done["MtuReduced"], 1, "MTU")
         check_timeouts(done, 0)
+
+
+@t.test("MUST-16", cases={"1 octet": 1, "12 octets": 12})
+def no_room_for_text(room):
+    """A route says an MTU that IP and TCP and the timestamps fill, and more."""
+    net = t.net()
+    net.b.tune(rmem="4096 16777216 16777216")
+    ours, peer = t.connect(net.a, net.b, t.DUT, t.DUT)
+    mtu = (60 if SIX else 40) + room
+    route = f"{net.b.address}/{HOST} dev a0"
+    peer.send(b"x")  # tells the window, too
+    t.equal(ours.recv(2), b"x")
+    for_now(net.a, f"route add {route} mtu {mtu}", f"route del {route}")
+    ours.send(b"meanwhile ")
+    t.equal(len(ours.getsockopt(socket.SOL_TCP, TCP_INFO, 256)) > 0, True)
+    net.a.run(f"{IP} route change {route} mtu 1500")
+    ours.send(b"after")
+    t.equal(t.read_exactly(peer, 15), b"meanwhile after")
 
 
 def check_timeouts(done, wanted):

@@ -20,6 +20,7 @@ import cftest as t
 
 libc = ctypes.CDLL(None, use_errno=True)
 SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMPING = 29, 35, 37
+TCP_WINDOW_CLAMP = 10
 SO_PEEK_OFF, SO_BUSY_POLL, SO_INCOMING_CPU, SO_ATTACH_BPF = 42, 46, 49, 50
 SO_MEMINFO, SO_COOKIE, SO_ZEROCOPY, SO_DETACH_FILTER = 55, 57, 60, 27
 MSG_ERRQUEUE, MSG_ZEROCOPY, MSG_WAITFORONE = 0x2000, 0x4000000, 0x10000
@@ -660,6 +661,26 @@ def receive_buffer_that_is_large_enough():
     t.equal(get(ours, socket.SO_RCVBUF), 65536)
 
 
+@t.test("API", cases={"buffer": None, "clamp": 9000})
+def receive_buffer_below_the_unit(clamp):
+    """The scale is of what the sysctl allows, the buffer of the user is less."""
+    net = t.net()
+    net.a.tune(rmem="4096 131072 2147483647")
+    listener = net.a.sock()
+    if clamp:
+        listener.setsockopt(socket.SOL_TCP, TCP_WINDOW_CLAMP, clamp)
+    else:
+        put(listener, socket.SO_RCVBUF, 8192)
+    listener.bind((net.a.address, 0))
+    listener.listen()
+    # Over lo a segment is half of the window, and two are acknowledged at once.
+    other = net.a.sock(t.DUT)
+    other.connect(listener.getsockname())
+    ours = listener.accept()[0]
+    t.cleanup(ours.close)
+    flow(ours, other, 300000)
+
+
 @t.test("API")
 def receive_buffer_of_the_user():
     net = t.net()
@@ -764,6 +785,50 @@ def connect_unspec():
     t.wait_for(lambda: select.select([], [ours], [], 0)[1])
     ours.send(b"x")
     again.expect("A", seq=1, length=1)
+
+
+@t.test("API")
+def connect_unspec_under_a_reader():
+    """A reader of the old connection gets nothing of the next one."""
+    c, a = pair()
+    other = t.net().a.listener()
+    a.send(b"of the first")
+    reader = t.Background(c.recv, 100, socket.MSG_WAITALL)
+    t.wait_for(lambda: not unread(c))
+    c.setblocking(False)  # for connect(); the reader waits already
+    nowhere = struct.pack("=H14x", socket.AF_UNSPEC)
+    # The reader does not come in between.
+    t.cleanup(os.sched_setscheduler, 0, os.SCHED_OTHER, os.sched_param(0))
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(9))
+    t.equal(raw("connect", c.fileno(), nowhere, 16), 0)
+    c.connect_ex(other.getsockname())
+    b = other.accept()[0]
+    t.cleanup(b.close)
+    b.send(bytes(88))
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    t.equal(reader.result(), b"of the first")
+    t.equal(c.recv(100), bytes(88))
+
+
+@t.test("API", "MUST-58")
+def connect_unspec_to_smaller_segments():
+    """Two full segments are acknowledged at once, whatever was full before."""
+    net = t.net()
+    c, a = pair()
+    a.send(bytes(60000))
+    t.read_exactly(c, 60000)
+    t.equal(raw("connect", c.fileno(), struct.pack("=H14x", 0), 16), 0)
+    c.setblocking(False)
+    peer = t.Peer(net)
+    t.cleanup(peer.send, "RA")
+    c.connect_ex((peer.address, peer.port))
+    peer.accept()
+    for _ in range(4):
+        peer.send("A", data=bytes(t.MSS))
+        since = time.time_ns()
+        peer.send("A", data=bytes(t.MSS))
+        seg = peer.expect("A", ack=peer.nxt)
+        t.between((seg.time - since) / 1e6, 0, 5 * t.SLOW, "ms until the ACK")
 
 
 # --- io_uring ----------------------------------------------------------------
