@@ -635,7 +635,8 @@ bool fire(struct worker *w, struct conn *c)
 void fire_icmp(struct worker *w, struct conn *c)
 {
 	static const uint8_t types[] = { 3, 3, 3, 3, 4, 5, 11, 12 };
-	static const uint8_t types6[] = { 1, 1, 2, 2, 3, 4, 137 };
+	/* 2, Packet Too Big, for half of the workers: see whole_disturb.c. */
+	static const uint8_t types6[] = { 2, 2, 1, 1, 3, 4, 137 };
 	static const uint16_t mtus[] = { 0, 1, 68, 296, 552, 576, 1200, 1279,
 					 1280, 1400, 1499, 1500, 65535 };
 	struct rng *rng = &w->rng;
@@ -647,7 +648,10 @@ void fire_icmp(struct worker *w, struct conn *c)
 		return;
 	if (one_in(rng, 8))
 		len -= below(rng, c->quoted);
-	icmp[0] = c->six ? pick(rng, types6) : pick(rng, types);
+	icmp[0] = pick(rng, types);
+	if (c->six)
+		icmp[0] = types6[w->number & 1 ? below(rng, 7) :
+						 2 + below(rng, 5)];
 	icmp[1] = below(rng, one_in(rng, 4) ? 256 : 16);
 	put32(icmp + 2, 0);
 	put32(icmp + 4, one_in(rng, 8) ? rnd(rng) : pick(rng, mtus));
