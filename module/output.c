@@ -64,16 +64,21 @@ u32 cftcp_select_window(const struct cftcp_sock *cs)
 	u32 unit = 1U << cs->rcv_wscale;
 	u32 shown = cftcp_rcv_wnd_end(cs) - cs->rcv_nxt;
 	u32 most = cftcp_max_window(cs);
-	u32 space = clamped(cs, min(affordable(cs, buffer_space(cs)),
-				    65535U << cs->rcv_wscale));
+	u32 room = clamped(cs, min(affordable(cs, buffer_space(cs)),
+				   65535U << cs->rcv_wscale));
+	u32 space = round_down(room, unit);
 
 	/* A buffer that is less than a unit shows one when it is empty enough. */
-	space = most < unit && space >= most / 2 ? unit :
-						   round_down(space, unit);
+	if (most < unit && room >= most / 2)
+		space = unit;
 	/* RFC 9293 3.8.6.2.2: grow by a segment or half of the buffer. */
-	if ((s32)(space - shown) < (s32)min_t(u32, most / 2, cs->rcv_mss))
-		space = shown;
-	return min(round_up(space, unit), 65535U << cs->rcv_wscale);
+	if ((s32)(space - shown) >= (s32)min_t(u32, most / 2, cs->rcv_mss))
+		return space;
+	/* RFC 7323 2.4: without room the edge that the peer sees goes back by
+	 * less than a unit, or small segments would never fill the window.
+	 */
+	space = min(round_up(shown, unit), 65535U << cs->rcv_wscale);
+	return space <= room ? space : shown;
 }
 
 /*

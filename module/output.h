@@ -116,9 +116,10 @@ u32 cftcp_size_goal(struct sock *sk, u32 mss);
  * cftcp_select_window() - the window to advertise now (RFC 9293 3.8.6.2.2)
  * @cs: the socket, lock held
  *
- * Never moves the right edge to the left.
+ * Never moves the right edge to the left; what the peer sees of it may move by
+ * less than a unit of the window scale.
  *
- * Return: octets from RCV.NXT on, a multiple of the window scale's unit.
+ * Return: octets from RCV.NXT on.
  */
 u32 cftcp_select_window(const struct cftcp_sock *cs);
 /** cftcp_max_window() - the window that an empty buffer may be shown by */

@@ -681,6 +681,34 @@ def receive_buffer_below_the_unit(clamp):
     flow(ours, other, 300000)
 
 
+@t.test("API", "SHLD-14")
+def receive_buffer_full_of_small_segments():
+    """The window shuts before anything is dropped, though its unit is larger."""
+    net = t.net()
+    listener = net.a.sock()
+    put(listener, socket.SO_RCVBUF, 16384)
+    listener.bind((net.a.address, 0))
+    listener.listen()
+    peer = t.Peer(net, ws=0)
+    t.cleanup(peer.send, "RA")
+    peer.connect(listener.getsockname()[1])
+    before = net.a.counters()
+    ours = listener.accept()[0]
+    t.cleanup(ours.close)
+    unit, sent = 1 << peer.peer_opts["ws"], 0
+    t.check(unit > 200, f"a unit of {unit}")
+    while True:
+        peer.send("A", data=bytes(200))
+        sent += 200
+        seg = peer.expect("A", ack=peer.nxt)
+        if seg.win * unit < 200:
+            break
+        t.check(sent < 32768, f"{seg.win} units after {sent} octets")
+    t.equal((net.a.counters() - before)["DropMemory"], 0, "dropped")
+    t.read_exactly(ours, sent)
+    t.check(peer.expect("A", ack=peer.nxt).win > 1, "the window is open")
+
+
 @t.test("API")
 def receive_buffer_of_the_user():
     net = t.net()
