@@ -29,7 +29,7 @@ struct cftcp_net;
 	X(orphan_timeout_ms, "ms", 100000, 1, CFTCP_DAY_MS, OWN,	\
 	  "how long a closed socket retransmits without progress")	\
 	X(user_timeout_ms, "ms", 300000, 0, CFTCP_DAY_MS, OWN,		\
-	  "how long sent data may stay unacknowledged; 0 is for ever")	\
+	  "how long sent data may make no progress; 0 is for ever")	\
 	X(max_time_wait, "records", 262144, 0, INT_MAX, HOST,		\
 	  "TIME-WAIT records; above it connections end without one")	\
 	X(max_orphans, "sockets", 65536, 0, INT_MAX, HOST,		\

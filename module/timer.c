@@ -172,12 +172,17 @@ static void start_probe_or_rto(struct sock *sk)
 		start_repair(sk, CFTCP_TIMER_RTO, timer->rto_at);
 }
 
-/* When the oldest thing in flight left for the first time. */
-static u64 flight_began(const struct sock *sk)
+/*
+ * What the user timeout counts from. TCP_USER_TIMEOUT: when the oldest thing in
+ * flight left for the first time. Else, as R2, from the latest progress: all of a
+ * large window leaves at once, and may take a slow path longer than that.
+ */
+static u64 unacked_since(const struct sock *sk)
 {
 	struct sk_buff *head = cftcp_rtx_head(cftcp_sk(sk));
 
-	return head ? cftcp_cb(head)->first_sent : cftcp_sk(sk)->now;
+	return head && cftcp_sk(sk)->user_timeout_set ?
+		cftcp_cb(head)->first_sent : cftcp_sk(sk)->now;
 }
 
 /* Who calls this from a system call has looked at the clock: cs->now is new. */
@@ -215,14 +220,14 @@ void cftcp_timer_sent(struct sock *sk)
 		start_probe_or_rto(sk);
 	if (!cs->timer.at[CFTCP_TIMER_USER] &&
 	    (!opening(sk) || cs->user_timeout_set))
-		start_user_timeout(sk, flight_began(sk));
+		start_user_timeout(sk, unacked_since(sk));
 }
 
 void cftcp_timer_acked(struct sock *sk)
 {
 	if (in_flight(sk)) {
 		restart_rto(sk);
-		start_user_timeout(sk, flight_began(sk));
+		start_user_timeout(sk, unacked_since(sk));
 		return;
 	}
 	cftcp_sk(sk)->timer.rto_at = 0;
@@ -312,7 +317,7 @@ void cftcp_timer_held(struct sock *sk, u64 at)
 	if (cftcp_sk(sk)->timer.at[CFTCP_TIMER_USER])
 		return;
 	cftcp_tick(cftcp_sk(sk));
-	start_user_timeout(sk, flight_began(sk));
+	start_user_timeout(sk, unacked_since(sk));
 }
 
 void cftcp_timer_ack_owed(struct sock *sk)
@@ -362,7 +367,7 @@ void cftcp_timer_orphaned(struct sock *sk)
 	if (sk->sk_state == TCP_FIN_WAIT2)
 		cftcp_timer_fin_wait2(sk);
 	else
-		start_user_timeout(sk, flight_began(sk));
+		start_user_timeout(sk, unacked_since(sk));
 }
 
 void cftcp_timer_fin_wait2(struct sock *sk)
@@ -382,7 +387,7 @@ void cftcp_timer_user_timeout_set(struct sock *sk)
 {
 	cftcp_tick(cftcp_sk(sk));
 	if (in_flight(sk) || cftcp_timer_running(sk, CFTCP_TIMER_PERSIST))
-		start_user_timeout(sk, flight_began(sk));
+		start_user_timeout(sk, unacked_since(sk));
 }
 
 void cftcp_timer_keepalive_set(struct sock *sk, int on)

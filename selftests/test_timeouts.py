@@ -308,6 +308,28 @@ def user_timeout(state, how, ms):
     give_up(conn, state, ms, conn.peer.expect(seq=1, length=4).time)
 
 
+@t.test("MUST-20", "L-44", cases={"sysctl": "sysctl", "option": "option"})
+def slow_progress(how):
+    """All leaves at once, and each ACK takes a little: only the option's time is
+    that of each octet."""
+    net = t.net()
+    ms = scaled(2000)[0]
+    net.a.tune(user_timeout_ms=ms if how == "sysctl" else 77777)
+    conn = Conn(mss=1000)
+    if how == "option":
+        conn.ours.setsockopt(t.SOL_TCP, t.TCP_USER_TIMEOUT, ms)
+    conn.ours.send(bytes(10000))
+    since = conn.peer.expect(seq=1).time
+    for part in range(1, 8):
+        until = since + (part * ms / 2 + 10) * 1e6
+        t.wait_for(lambda: time.time_ns() > until, ms)
+        if how == "option" and part == 2:
+            conn.must_be_gone_silently()
+            return
+        conn.peer.send("A", ack=1 + 1000 * part)
+    conn.must_be(ES)
+
+
 @t.test(
     "L-44", "ESTABLISHED/E24", cases={f"{ms}": ms for ms in scaled(1500, 20000)}
 )
