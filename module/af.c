@@ -111,6 +111,15 @@ bool cftcp_key_fits(const struct cftcp_key *key, const struct sk_buff *skb)
 	       ipv6_addr_equal(&ipv6_hdr(skb)->daddr, &key->laddr);
 }
 
+void cftcp_trust_fraglist(struct sk_buff *skb)
+{
+	const unsigned int type = skb_shinfo(skb)->gso_type;
+
+	if (skb->ip_summed == CHECKSUM_COMPLETE &&
+	    type & SKB_GSO_FRAGLIST && !(type & SKB_GSO_DODGY))
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+}
+
 u8 cftcp_answer_tos(const struct sk_buff *skb)
 {
 	u8 tos = ip_hdr(skb)->version == 4 ? ip_hdr(skb)->tos :

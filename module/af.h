@@ -221,6 +221,15 @@ void cftcp_key_set_scope(struct cftcp_key *key, int dif, int sdif);
  */
 bool cftcp_key_fits(const struct cftcp_key *key, const struct sk_buff *skb);
 
+/**
+ * cftcp_trust_fraglist() - GRO of the kind "fraglist" has verified each piece
+ * @skb: a segment that came
+ *
+ * Its checksum is that of its head alone, as the card told it, and its length that
+ * of all: CHECKSUM_COMPLETE would not fit.
+ */
+void cftcp_trust_fraglist(struct sk_buff *skb);
+
 /** cftcp_answer_tos() - a segment's type of service, but for its ECN bits */
 u8 cftcp_answer_tos(const struct sk_buff *skb);
 

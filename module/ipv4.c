@@ -368,6 +368,7 @@ static bool unfit(struct cftcp_net *cn, struct sk_buff *skb,
 		cftcp_count_drop(cn, Address);
 		return true;
 	}
+	cftcp_trust_fraglist(skb);
 	if (skb_checksum_validate(skb, IPPROTO_TCP, inet_compute_pseudo)) {
 		cftcp_count_drop(cn, Checksum);
 		return true;
