@@ -383,9 +383,10 @@ static u16 options_len(const struct sock *sk)
 	return 0;
 }
 
-static void mtu_reduced(struct sock *sk, u32 mtu)
+static bool mtu_reduced(struct sock *sk, u32 mtu)
 {
 	sk->dst.mtu = min(sk->dst.mtu, mtu);
+	return true;
 }
 
 static void heard(struct sock *sk, const struct sk_buff *skb)
