@@ -264,12 +264,8 @@ def bound_device(name):
     t.equal(child.getsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, 16), name)
 
 
-@t.test(
-    family=4,
-    cases={"unbound": (0, 0), "bound": (0, 1), "l3mdev_accept": (1, 0)},
-)
-def vrf(accept, bound):
-    """A listener hears a VRF if bound to it, or if the host says so."""
+def net_in_a_vrf(accept):
+    """The device of a is one of the VRF "red"."""
     net = t.own_net()
     net.a.sysctl("ipv4.tcp_l3mdev_accept", accept)
     net.a.batch(
@@ -278,6 +274,16 @@ def vrf(accept, bound):
         "link set a0 master red",
         f"neigh replace {t.GHOST} lladdr {t.GHOST_MAC} dev a0 nud permanent",
     )
+    return net
+
+
+@t.test(
+    family=4,
+    cases={"unbound": (0, 0), "bound": (0, 1), "l3mdev_accept": (1, 0)},
+)
+def vrf(accept, bound):
+    """A listener hears a VRF if bound to it, or if the host says so."""
+    net = net_in_a_vrf(accept)
     listener = net.a.sock()
     if bound:
         listener.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b"red\0")
@@ -303,15 +309,8 @@ def vrf(accept, bound):
 @t.test(family=4, cases={"heard": 1, "not heard": 0})
 def out_by_a_vrf(accept):
     """A route leads out by a device of a VRF, which the socket is not bound to."""
-    net = t.own_net()
-    net.a.sysctl("ipv4.tcp_l3mdev_accept", accept)
-    net.a.batch(
-        "link add red type vrf table 10",
-        "link set red up",
-        "link set a0 master red",
-        f"route add {t.GHOST} dev a0",
-        f"neigh replace {t.GHOST} lladdr {t.GHOST_MAC} dev a0 nud permanent",
-    )
+    net = net_in_a_vrf(accept)
+    net.a.run(f"ip route add {t.GHOST} dev a0")
     if accept:
         ours, peer = t.with_peer(net, "active")
         said(ours, peer)
