@@ -100,7 +100,7 @@ u64 cftcp_rto_ns(const struct sock *sk)
 						 cs->rto_ns << cs->backoff;
 }
 
-/* ms that sent data may stay unacknowledged; 0 is for ever. */
+/* ms without progress, see unacked_since(); 0 is for ever. */
 static u32 user_timeout_ms(const struct sock *sk)
 {
 	const struct cftcp_sock *cs = cftcp_sk(sk);
