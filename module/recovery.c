@@ -333,12 +333,12 @@ static void mark_lost(struct cftcp_sock *cs, struct cftcp_cb *cb)
 }
 
 /* ns that a segment may be on its way before one that left later proves it
- * lost.
+ * lost: not 0, or where a clock stands still it would be as soon as it is sent.
  */
 static u64 patience_ns(const struct cftcp_sock *cs)
 {
 	return (u64)NSEC_PER_USEC *
-	       (cs->rack_rtt_us + reorder_window_us(cs));
+	       (cs->rack_rtt_us + reorder_window_us(cs)) + 1;
 }
 
 /*

@@ -91,20 +91,24 @@ static void paws(void)
 	     (tsval < recent && age <= 24 * 86400 * 1000000000ULL));
 }
 
-/* The edges that our segments show, while text comes and is read. */
+/* The edge up to which text is taken, while it comes and is read: it never goes
+ * back, and what our segments show of it lacks less than a unit (RFC 7323 2.4).
+ */
 static u64 edge, received;
 
 static void shows(struct sock *sk, struct sk_buff *skb)
 {
+	struct cftcp_sock *cs = cftcp_sk(sk);
 	struct cftcp_segment seg;
-	u64 shown;
+	u64 shown, end;
 
 	parts_parse(skb, &seg);
 	must(seg.ack == low(received));
-	shown = received + ((u64)seg.wnd << cftcp_sk(sk)->rcv_wscale);
-	must(shown >= edge);
-	edge = shown;
-	must(low(edge) == cftcp_rcv_wnd_end(cftcp_sk(sk)));
+	shown = received + ((u64)seg.wnd << cs->rcv_wscale);
+	end = received + (u32)(cftcp_rcv_wnd_end(cs) - seg.ack);
+	must(end >= edge);
+	must(shown <= end && end - shown < 1ULL << cs->rcv_wscale);
+	edge = end;
 }
 
 static void show_windows(struct sock *sk)
