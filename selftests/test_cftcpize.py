@@ -11,6 +11,8 @@ import modulectl as m
 
 PYTHON = "/usr/bin/python3"
 NOBODY = 65534
+# s, virtual ones, which pass while a busy host reads the files of a program.
+PATIENCE = 1000 * t.SLOW
 
 # Prints, for each socket that it opens, whether /proc/net/cftcp grew.
 OPENS = """
@@ -42,7 +44,7 @@ def cftcpize(*arguments, **options):
             [c.CFTCPIZE, *arguments],
             capture_output=True,
             text=True,
-            timeout=60 * t.SLOW,
+            timeout=PATIENCE,
             **options,
         )
     return done.returncode, done.stdout, done.stderr
@@ -124,7 +126,7 @@ def cftcp_ends_meanwhile(*options):
     t.cleanup(process.kill)
     process.stderr.readline()
     net.a.tune(enabled=0)
-    out, said = process.communicate("x", timeout=60 * t.SLOW)
+    out, said = process.communicate("x", timeout=PATIENCE)
     t.equal(said.count("cftcpize:"), 1, "messages")
     wanted = (1, "") if options else (0, "ran\n")
     t.equal((process.returncode, out), wanted, said)
