@@ -278,7 +278,7 @@ def fails_with(*numbers):
 def wait_for(predicate, timeout=5, what="", every=0.001):
     """Poll until the predicate is true, and return what it returned.
 
-    Polls less often the longer it takes: gone_after() measures."""
+    Polls less often the longer it takes; to measure there is gone_after()."""
     began = time.monotonic()
     while True:
         seen = predicate()
